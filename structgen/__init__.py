@@ -1,0 +1,77 @@
+"""structgen: a language model's output obeys a JSON Schema, a grammar or a regular expression.
+
+Everything public is imported on first use, so that ``import structgen`` stays fast and does not
+pull in torch or transformers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from structgen.errors import (
+    GrammarSyntaxError,
+    LimitExceeded,
+    SchemaError,
+    StructgenError,
+    UnsupportedGrammarError,
+    UnsupportedSchemaError,
+)
+
+if TYPE_CHECKING:
+    from structgen.bitmask import allocate_bitmask, apply_bitmask
+    from structgen.compiler import CompiledGrammar, Compiler
+    from structgen.engine import LLM, Output, SamplingParams, generate
+    from structgen.limits import Limits
+    from structgen.matcher import Matcher
+    from structgen.vocabulary import Vocabulary
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "LLM": "structgen.engine",
+    "CompiledGrammar": "structgen.compiler",
+    "Compiler": "structgen.compiler",
+    "Limits": "structgen.limits",
+    "Matcher": "structgen.matcher",
+    "Output": "structgen.engine",
+    "SamplingParams": "structgen.engine",
+    "Vocabulary": "structgen.vocabulary",
+    "allocate_bitmask": "structgen.bitmask",
+    "apply_bitmask": "structgen.bitmask",
+    "generate": "structgen.engine",
+}
+
+__all__ = [
+    "LLM",
+    "CompiledGrammar",
+    "Compiler",
+    "GrammarSyntaxError",
+    "LimitExceeded",
+    "Limits",
+    "Matcher",
+    "Output",
+    "SamplingParams",
+    "SchemaError",
+    "StructgenError",
+    "UnsupportedGrammarError",
+    "UnsupportedSchemaError",
+    "Vocabulary",
+    "__version__",
+    "allocate_bitmask",
+    "apply_bitmask",
+    "generate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'structgen' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,90 @@
+"""Bitmasks over the vocabulary: int32 [batch, ceil(V / 32)], least significant bit first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from structgen.errors import StructgenError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def allocate_bitmask(batch: int, vocab_size: int) -> np.ndarray:
+    """A bitmask that allows everything: int32 [batch, ceil(vocab_size / 32)], all ones.
+
+    ``torch.from_numpy`` shares its memory with a tensor, which :meth:`Matcher.fill_bitmask` and
+    :func:`apply_bitmask` take just as well.
+    """
+    if batch < 1 or vocab_size < 1:
+        raise StructgenError(f"a bitmask needs batch and vocab_size >= 1: ({batch}, {vocab_size})")
+    return np.full((batch, (vocab_size + 31) // 32), -1, np.int32)
+
+
+def row_address(mask: Any, row: int, words: int) -> int:
+    """The address of ``mask[row]``; checks what a wrong mask would turn into a stray write."""
+    if isinstance(mask, np.ndarray):
+        shape, kind, base, stride = mask.shape, mask.dtype == np.int32, mask, mask.strides
+        if len(shape) == 2 and kind and stride[1] == 4 and shape[1] == words:
+            if 0 <= row < shape[0] and mask.flags.writeable:
+                return int(base.ctypes.data) + row * stride[0]
+    elif hasattr(mask, "data_ptr"):
+        if (
+            mask.dim() == 2
+            and mask.element_size() == 4
+            and not mask.is_floating_point()
+            and mask.device.type == "cpu"
+            and mask.stride(1) == 1
+            and mask.shape[1] == words
+            and 0 <= row < mask.shape[0]
+        ):
+            return int(mask.data_ptr()) + row * mask.stride(0) * 4
+    shape = tuple(getattr(mask, "shape", ()))
+    raise StructgenError(
+        f"row {row} of a mask of shape {shape}: expected a CPU int32 mask [batch, {words}], "
+        "as allocate_bitmask(batch, len(vocab)) gives"
+    )
+
+
+def apply_bitmask(
+    logits: torch.Tensor, mask: Any, indices: Any = None
+) -> None:
+    """Set the logits of forbidden tokens to minus infinity, in place; on the CPU or a GPU.
+
+    Args:
+        logits: float [batch, width] or [width]; ids past the mask's last bit are forbidden, so
+            padded logits are safe.
+        mask: int32 [batch, words] bitmask, NumPy or torch, on any device.
+        indices: the rows of ``logits`` to constrain, ``mask[i]`` for row ``indices[i]``; all rows
+            in order if None.
+    """
+    import torch
+
+    bits = torch.as_tensor(mask, device=logits.device)
+    if bits.dim() == 1:
+        bits = bits.unsqueeze(0)
+    if bits.dtype != torch.int32:
+        raise StructgenError(f"expected an int32 bitmask, got {bits.dtype}")
+    rows = logits.unsqueeze(0) if logits.dim() == 1 else logits
+    width = rows.shape[-1]
+    if indices is None:
+        if bits.shape[0] != rows.shape[0]:
+            raise StructgenError(
+                f"{bits.shape[0]} mask rows for {rows.shape[0]} logit rows; pass indices="
+            )
+    else:
+        indices = torch.as_tensor(indices, device=logits.device, dtype=torch.long)
+        if len(indices) > bits.shape[0]:
+            raise StructgenError(f"{len(indices)} indices for {bits.shape[0]} mask rows")
+        bits = bits[: len(indices)]
+    shifts = torch.arange(32, device=logits.device, dtype=torch.int32)
+    allowed = ((bits.unsqueeze(-1) >> shifts) & 1).bool().flatten(1)[:, :width]
+    if allowed.shape[1] < width:
+        missing = width - allowed.shape[1]
+        allowed = torch.nn.functional.pad(allowed, (0, missing), value=False)
+    if indices is None:
+        rows.masked_fill_(~allowed, float("-inf"))
+    else:
+        rows[indices] = rows[indices].masked_fill(~allowed, float("-inf"))

@@ -1,0 +1,276 @@
+"""From a constraint to a compiled grammar, through a bounded cache."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from structgen.automaton.tables import Automaton
+from structgen.errors import StructgenError, UnsupportedGrammarError
+from structgen.limits import Limits
+from structgen.masks.grammar import MaskGrammar
+from structgen.masks.tokens import TokenTables
+from structgen.matcher import Matcher
+from structgen.schema.compile import add_schema
+from structgen.schema.library import Library
+from structgen.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+
+
+class CompiledGrammar:
+    """What a constraint does with every token of one vocabulary. Shared freely between threads."""
+
+    def __init__(
+        self,
+        masks: MaskGrammar,
+        start: int,
+        source: dict[str, Any],
+        vocabulary: Vocabulary,
+        warnings: Sequence[str],
+        seconds: float,
+    ) -> None:
+        self._masks, self._start, self._source = masks, start, source
+        self.vocabulary = vocabulary
+        self.warnings: list[str] = list(warnings)
+        self._seconds = seconds
+
+    def matcher(self) -> Matcher:
+        """A matcher at the empty text."""
+        return Matcher(self._masks, self._start)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the grammar's own tables and rows so far; they grow as texts are generated."""
+        return self._masks.nbytes
+
+    @property
+    def stats(self) -> dict[str, int | float]:
+        """Counts of what was built so far, and the seconds that compiling took."""
+        a, s = self._masks.automaton, self._masks.store
+        return {
+            "states": a.n_states,
+            "edges": a.n_edges,
+            "rows": s.n_rows - 1,
+            "entries": s.n_entries,
+            "nbytes": self.nbytes,
+            "compile_seconds": self._seconds,
+        }
+
+    def dump(self) -> str:
+        """The automaton's states reachable from its start, as text."""
+        return self._masks.automaton.dump(self._start)
+
+    def serialize(self) -> bytes:
+        """The constraint with its options and the vocabulary's fingerprint.
+
+        Tables are built lazily and compile in milliseconds, so they are not part of it.
+        """
+        return json.dumps(
+            {
+                "structgen": FORMAT_VERSION,
+                "vocabulary": self.vocabulary.fingerprint,
+                **self._source,
+            }
+        ).encode()
+
+    @staticmethod
+    def deserialize(data: bytes, vocabulary: Vocabulary) -> CompiledGrammar:
+        """The grammar that :meth:`serialize` wrote; for the same vocabulary only."""
+        try:
+            source = json.loads(data)
+            version, fingerprint = source.pop("structgen"), source.pop("vocabulary")
+            kind, options = source["kind"], source["options"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StructgenError(f"not a serialized grammar: {error}") from None
+        if version != FORMAT_VERSION:
+            raise StructgenError(
+                f"serialized grammar of format {version}, this is format {FORMAT_VERSION}"
+            )
+        if fingerprint != vocabulary.fingerprint:
+            raise StructgenError("the grammar was compiled for another vocabulary")
+        compiler = Compiler(vocabulary, cache_bytes=0)
+        methods: dict[str, Callable[..., CompiledGrammar]] = {
+            "json_schema": compiler.compile_json_schema,
+            "regex": compiler.compile_regex,
+            "choice": compiler.compile_choice,
+        }
+        if kind not in methods:
+            raise StructgenError(f"serialized grammar of unknown kind {kind!r}")
+        return methods[kind](source["text"], **options)
+
+
+class Compiler:
+    """Compiles constraints for one vocabulary. Thread-safe.
+
+    Args:
+        vocabulary: the tokens' exact bytes.
+        cache_bytes: compiled grammars are kept, least recently used first out, up to this size;
+            0 keeps none.
+        limits: bounds on one compilation.
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, *, cache_bytes: int = 512 << 20, limits: Limits | None = None
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.limits = limits or Limits()
+        self._tokens = TokenTables.of(vocabulary)
+        self._cache_bytes = cache_bytes
+        self._cache: OrderedDict[Any, CompiledGrammar] = OrderedDict()
+        self._libraries: dict[str, tuple[Library, MaskGrammar]] = {}
+        self._lock = threading.RLock()
+
+    def compile_json_schema(
+        self, schema: Any, *, whitespace: str = "flexible"
+    ) -> CompiledGrammar:
+        """Compile a JSON Schema.
+
+        Args:
+            schema: a dict or bool, JSON text, a pydantic model, or any type that pydantic's
+                ``TypeAdapter`` takes.
+            whitespace: ``"compact"`` (none), ``"flexible"`` (any JSON whitespace between tokens,
+                each run at most ``limits.whitespace`` long) or a pattern of whitespace.
+
+        Raises:
+            SchemaError: malformed, or satisfied by no value.
+            UnsupportedSchemaError: a constraint that is not enforced (keyword and JSON Pointer).
+            LimitExceeded: a bound of ``limits`` was reached.
+        """
+        if not isinstance(schema, dict | bool):
+            from structgen.schema_input import resolve_schema
+
+            schema = resolve_schema(schema).schema
+        started = time.perf_counter()
+
+        def build() -> CompiledGrammar:
+            library, shared = self._library(whitespace)
+            automaton = Automaton(library.automaton, max_states=self.limits.states)
+            start, warnings = add_schema(automaton, library, schema, self.limits)
+            masks = MaskGrammar(self._tokens, automaton, shared)
+            source = {"kind": "json_schema", "text": schema, "options": {"whitespace": whitespace}}
+            return self._finish(masks, start, source, warnings, started)
+
+        if self._cache_bytes <= 0:
+            return build()
+        try:
+            key = ("json_schema", json.dumps(schema), whitespace)
+        except (RecursionError, TypeError, ValueError):
+            return build()  # the compiler says what is wrong with it
+        return self._cached(key, build)
+
+    def compile_json(self, *, whitespace: str = "flexible") -> CompiledGrammar:
+        """Any JSON value."""
+        return self.compile_json_schema(True, whitespace=whitespace)
+
+    def compile_choice(self, choices: Sequence[str]) -> CompiledGrammar:
+        """One of the given texts, exactly."""
+        from structgen.regular.bytewise import choices_to_bytes
+
+        choices = list(choices)
+        if not choices or not all(isinstance(c, str) for c in choices):
+            raise StructgenError("choice needs at least one text; every choice is a string")
+        source = {"kind": "choice", "text": choices, "options": {}}
+        return self._cached(
+            ("choice", tuple(choices)),
+            lambda: self._compile_bytes(lambda: choices_to_bytes(choices), source),
+        )
+
+    def compile_regex(self, pattern: str) -> CompiledGrammar:
+        """A text that matches an ECMA-262 regular expression from beginning to end."""
+        from structgen.regular.bytewise import utf8
+        from structgen.regular.ecma import compile_full
+
+        source = {"kind": "regex", "text": pattern, "options": {}}
+        return self._cached(
+            ("regex", pattern),
+            lambda: self._compile_bytes(
+                lambda: utf8(compile_full(pattern, max_states=self.limits.pattern_states)), source
+            ),
+        )
+
+    def compile_lark(self, text: str, *, start: str = "start") -> CompiledGrammar:
+        """Lark grammars are not supported yet."""
+        raise UnsupportedGrammarError(
+            "Lark grammars are not supported yet; JSON Schema, regex, choice and JSON are"
+        )
+
+    def compile_ebnf(self, text: str, *, root: str = "root") -> CompiledGrammar:
+        """EBNF grammars are not supported yet."""
+        raise UnsupportedGrammarError(
+            "EBNF grammars are not supported yet; JSON Schema, regex, choice and JSON are"
+        )
+
+    def compile_structural_tag(self, spec: Any) -> CompiledGrammar:
+        """Structural tags are not supported yet."""
+        raise UnsupportedGrammarError(
+            "structural tags are not supported yet; JSON Schema, regex, choice and JSON are"
+        )
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _library(self, whitespace: str) -> tuple[Library, MaskGrammar]:
+        """The frames that depend on no schema, built once for a kind of whitespace."""
+        with self._lock:
+            found = self._libraries.get(whitespace)
+            if found is None:
+                library = Library(
+                    whitespace, self.limits.whitespace, self._tokens.usable_bytes()
+                )
+                found = (library, MaskGrammar(self._tokens, library.automaton))
+                if len(self._libraries) >= 16:  # explicit patterns: keep the most recent ones
+                    self._libraries.pop(next(iter(self._libraries)))
+                self._libraries[whitespace] = found
+            return found
+
+    def _compile_bytes(self, make: Callable[[], Any], source: dict[str, Any]) -> CompiledGrammar:
+        from structgen.schema.frames import place_bytes
+
+        started = time.perf_counter()
+        dfa = make()
+        usable = self._tokens.usable_bytes()
+        if not usable.all():
+            from structgen.regular.bytewise import restrict
+
+            dfa = restrict(dfa, np.flatnonzero(usable))
+        if dfa.is_empty:
+            raise StructgenError("no text that the vocabulary can spell satisfies the constraint")
+        automaton = Automaton()
+        start = place_bytes(automaton, dfa)
+        return self._finish(MaskGrammar(self._tokens, automaton), start, source, (), started)
+
+    def _finish(
+        self,
+        masks: MaskGrammar,
+        start: int,
+        source: dict[str, Any],
+        warnings: Sequence[str],
+        started: float,
+    ) -> CompiledGrammar:
+        seconds = time.perf_counter() - started
+        return CompiledGrammar(masks, start, source, self.vocabulary, warnings, seconds)
+
+    def _cached(self, key: Any, build: Callable[[], CompiledGrammar]) -> CompiledGrammar:
+        if self._cache_bytes <= 0:
+            return build()
+        with self._lock:
+            grammar = self._cache.get(key)
+            if grammar is not None:
+                self._cache.move_to_end(key)
+                return grammar
+        grammar = build()
+        with self._lock:
+            grammar = self._cache.setdefault(key, grammar)
+            # Grammars grow as they are used, so the sum is taken when one is added.
+            total = sum(g.nbytes for g in self._cache.values())
+            while total > self._cache_bytes and len(self._cache) > 1:
+                total -= self._cache.popitem(last=False)[1].nbytes
+        return grammar
+
+

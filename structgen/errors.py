@@ -1,0 +1,64 @@
+"""The errors that people see: what is wrong, where, and what would work instead."""
+
+from __future__ import annotations
+
+
+class StructgenError(Exception):
+    """Base of every error that structgen raises on purpose."""
+
+
+class SchemaError(StructgenError):
+    """A JSON Schema is malformed, or no value (that the vocabulary can spell) satisfies it.
+
+    ``pointer`` is the JSON Pointer (RFC 6901, fragment form ``#/...``) of the offending subschema.
+    """
+
+    def __init__(self, message: str, *, pointer: str = "#") -> None:
+        super().__init__(f"{message} (at {pointer})")
+        self.pointer = pointer
+
+
+class UnsupportedSchemaError(SchemaError):
+    """A keyword constrains the value in a way that is not enforced; nothing is dropped in silence."""
+
+    def __init__(self, message: str, *, keyword: str, pointer: str = "#") -> None:
+        super().__init__(message, pointer=pointer)
+        self.keyword = keyword
+
+
+class GrammarSyntaxError(StructgenError):
+    """A grammar or a regular expression cannot be read.
+
+    ``position`` is a 0-based offset into ``text``; ``line`` and ``column`` are 1-based.
+    The message shows the line with a caret under the offending place.
+    """
+
+    def __init__(self, message: str, *, text: str = "", position: int | None = None) -> None:
+        self.text, self.position = text, position
+        self.line = self.column = None
+        if position is not None:
+            before = text[:position]
+            self.line = before.count("\n") + 1
+            start = before.rfind("\n") + 1
+            self.column = position - start + 1
+            end = text.find("\n", position)
+            shown = text[start : len(text) if end < 0 else end]
+            # A window keeps the caret readable on lines of any length.
+            left = max(0, position - start - 60)
+            shown, caret = shown[left : left + 100], position - start - left
+            message = (
+                f"{message} (line {self.line}, column {self.column})\n  {shown}\n  {' ' * caret}^"
+            )
+        super().__init__(message)
+
+
+class UnsupportedGrammarError(StructgenError):
+    """A kind of constraint, or a construct in a grammar, that is not supported."""
+
+
+class LimitExceeded(StructgenError):
+    """A bound of :class:`structgen.Limits` was reached: which one, its value, and where."""
+
+    def __init__(self, *, limit: str, value: int | float, where: str) -> None:
+        super().__init__(f"limit {limit} = {value:,} exceeded at {where}; raise it in Limits(...)")
+        self.limit, self.value, self.where = limit, value, where

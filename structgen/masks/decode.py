@@ -1,0 +1,279 @@
+"""The calls of every step, compiled: fill a mask, accept bytes, is the text complete.
+
+They take two addresses. The *grammar block* holds the addresses of a grammar's tables (and of the
+library's block, for its rows); the *sequence block* holds a matcher's configuration and the
+addresses of its stack pool and its history.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from structgen.automaton.pointers import bytes_at, int32_at, int64_at, vector_at
+from structgen.automaton.step import (
+    ARG,
+    BASE,
+    END,
+    MAP,
+    POOL_COUNTER,
+    POOL_PARENT,
+    POOL_RETURN,
+    S_EXIT,
+    S_FULL,
+    S_OK,
+    S_UNBUILT,
+    TARGET,
+    pop,
+    step,
+)
+
+# Grammar block, int64.
+(
+    G_STATES, G_N_STATES, G_MAPS, G_N_MAPS, G_EDGES, G_N_EDGES, G_RETURNS, G_N_RETURNS,
+    G_GOTOS, G_N_GOTOS, G_ENTRIES, G_N_ENTRIES, G_HEADS, G_N_HEADS, G_KEYS, G_N_KEYS, G_VALUES,
+    G_ROWS, G_N_ROWS, G_LISTS, G_N_LISTS, G_BITMAPS, G_N_BITMAPS, G_WORDS, G_LIBRARY,
+    G_LIBRARY_STATES, G_LIBRARY_RETURNS, G_DATA, G_N_DATA, G_OFFSETS, G_SIZE, G_EOS, G_N_EOS,
+) = range(33)  # fmt: skip
+G_LENGTH = 33
+
+# Sequence block, int64. Q, V, SP, TOP: the configuration. OUT*: what a call that stopped needs.
+(
+    Q, V, SP, TOP, TERMINATED, N_HISTORY, POOL, N_POOL, HISTORY, HISTORY_ROOM, OUT0, OUT1, OUT2,
+) = range(13)  # fmt: skip
+SEQUENCE_LENGTH = 13
+
+# What a call answers.
+NO, YES, NEED_STATE, NEED_POOL, NEED_HISTORY, NEED_LOCAL, NEED_RESUME = range(7)
+
+SHARED = np.int64(1 << 30)
+
+
+@nb.njit(inline="always")
+def _tables(g):
+    return (
+        int32_at(g[G_STATES], g[G_N_STATES], 5),
+        bytes_at(g[G_MAPS], g[G_N_MAPS], 256),
+        int32_at(g[G_EDGES], g[G_N_EDGES], 3),
+        int32_at(g[G_RETURNS], g[G_N_RETURNS], 2),
+        int32_at(g[G_GOTOS], g[G_N_GOTOS], 2),
+    )
+
+
+@nb.njit(cache=True)
+def _feed(g, m, data, begin, end, save):
+    """Step through ``data[begin:end]``; commit, and save the configuration before, on success."""
+    states, maps, edges, returns, gotos = _tables(g)
+    pool = int32_at(m[POOL], m[N_POOL], 4)
+    track = np.zeros(2, np.int64)
+    if save and m[N_HISTORY] >= m[HISTORY_ROOM]:
+        return NEED_HISTORY
+    q, v, sp, top = m[Q], m[V], m[SP], m[TOP]
+    relative = np.int64(-1)
+    for i in range(begin, end):
+        status, q, v, relative, sp, top = step(
+            states, maps, edges, returns, gotos, pool, track, q, v, relative, sp, top, data[i]
+        )
+        if status != S_OK:
+            if status == S_UNBUILT:
+                m[OUT0] = q
+                return NEED_STATE
+            return NEED_POOL if status == S_FULL else NO
+    if save:
+        _save(m)
+    m[Q], m[V], m[SP], m[TOP] = q, v, sp, top
+    return YES
+
+
+@nb.njit(inline="always")
+def _save(m):
+    history = int64_at(m[HISTORY], 4 * m[HISTORY_ROOM])
+    at = 4 * m[N_HISTORY]
+    history[at], history[at + 1], history[at + 2], history[at + 3] = m[Q], m[V], m[SP], m[TOP]
+    m[N_HISTORY] += 1
+
+
+@nb.njit(cache=True)
+def _complete(g, m):
+    """Would the text be complete here? (YES, NO or NEED_STATE)"""
+    states, _, _, returns, gotos = _tables(g)
+    pool = int32_at(m[POOL], m[N_POOL], 4)
+    track = np.zeros(2, np.int64)
+    q, sp = m[Q], m[SP]
+    while True:
+        cls = states[q, END]
+        if cls < 0:
+            return NO
+        status, q, _, _, sp = pop(states, returns, gotos, pool, track, cls, 1, sp)
+        if status == S_EXIT:
+            return YES
+        if status == S_UNBUILT:
+            m[OUT0] = q
+            return NEED_STATE
+        if status != S_OK:
+            return NO
+
+
+@nb.njit(cache=True)
+def complete(grammar, sequence):
+    """Is the text so far a whole sentence?"""
+    return _complete(int64_at(grammar, G_LENGTH), int64_at(sequence, SEQUENCE_LENGTH))
+
+
+@nb.njit(cache=True)
+def accept_token(grammar, sequence, token):
+    """Append a token; NO (and nothing changed) exactly where its bit is 0."""
+    g = int64_at(grammar, G_LENGTH)
+    m = int64_at(sequence, SEQUENCE_LENGTH)
+    if m[TERMINATED] or token < 0 or token >= g[G_SIZE]:
+        return NO
+    offsets = vector_at(g[G_OFFSETS], g[G_SIZE] + 1)
+    begin, end = offsets[token], offsets[token + 1]
+    if begin < end:
+        data = bytes_at(g[G_DATA], 1, g[G_N_DATA])[0]
+        return _feed(g, m, data, begin, end, True)
+    eos = vector_at(g[G_EOS], g[G_N_EOS])
+    for i in range(g[G_N_EOS]):
+        if eos[i] == token:
+            answer = _complete(g, m)
+            if answer == YES:
+                if m[N_HISTORY] >= m[HISTORY_ROOM]:
+                    return NEED_HISTORY
+                _save(m)
+                m[TERMINATED] = 1
+            return answer
+    return NO
+
+
+@nb.njit(cache=True)
+def accept_bytes(grammar, sequence, address, length):
+    """Append bytes as one unit of history; NO, and nothing changed, where they do not fit."""
+    g = int64_at(grammar, G_LENGTH)
+    m = int64_at(sequence, SEQUENCE_LENGTH)
+    if m[TERMINATED]:
+        return NO
+    return _feed(g, m, bytes_at(address, 1, length)[0], 0, length, True)
+
+
+@nb.njit(cache=True)
+def probe_bytes(grammar, sequence, allowed):
+    """Which bytes may come next: ``allowed`` is the address of uint8 [256]. YES or NEED_*."""
+    g = int64_at(grammar, G_LENGTH)
+    m = int64_at(sequence, SEQUENCE_LENGTH)
+    out = bytes_at(allowed, 1, 256)[0]
+    one = np.zeros(1, np.uint8)
+    q, v, sp, top = m[Q], m[V], m[SP], m[TOP]
+    for b in range(256):
+        one[0] = b
+        answer = _feed(g, m, one, 0, 1, False)
+        m[Q], m[V], m[SP], m[TOP] = q, v, sp, top
+        if answer > YES:
+            return answer
+        out[b] = answer
+    return YES
+
+
+@nb.njit(inline="always")
+def _find_entry(g, first, v):
+    """The entry of a chain that holds for counter ``v``, or -1."""
+    entries = int32_at(g[G_ENTRIES], g[G_N_ENTRIES], 5)
+    k = np.int64(first)
+    while k >= 0 and (v < entries[k, 2] or v > entries[k, 3]):
+        k = np.int64(entries[k, 4])
+    return k
+
+
+@nb.njit(inline="always")
+def _find_pair(g, exit_, return_point):
+    """First entry of an exit set at a return point, or -1."""
+    keys = int64_at(g[G_KEYS], g[G_N_KEYS])
+    key = exit_ << 32 | return_point
+    mask = g[G_N_KEYS] - 1
+    slot = (exit_ * 40503 + return_point * 9973) & np.int64(0x7FFFFFFF) & mask
+    while keys[slot] >= 0:
+        if keys[slot] == key:
+            return np.int64(vector_at(g[G_VALUES], g[G_N_KEYS])[slot])
+        slot = (slot + 1) & mask
+    return np.int64(-1)
+
+
+@nb.njit(inline="always")
+def _or_row(g, library, row, out, words, first):
+    """Or a row into ``out``; the first one overwrites it."""
+    owner = g
+    if row & SHARED:
+        owner = library
+        row &= ~SHARED
+    rows = int32_at(owner[G_ROWS], owner[G_N_ROWS], 3)
+    kind, at, length = rows[row, 0], np.int64(rows[row, 1]), rows[row, 2]
+    if kind == 1:
+        bitmap = vector_at(owner[G_BITMAPS] + at * words * 4, words)
+        if first:
+            for w in range(words):
+                out[w] = bitmap[w]
+        else:
+            for w in range(words):
+                out[w] |= bitmap[w]
+        return
+    if first:
+        for w in range(words):
+            out[w] = 0
+    ids = vector_at(owner[G_LISTS], owner[G_N_LISTS])
+    for k in range(at, at + length):
+        t = ids[k]
+        out[t >> 5] |= np.int32(np.uint32(1) << np.uint32(t & 31))
+
+
+@nb.njit(cache=True)
+def fill(grammar, sequence, address):
+    """Write the mask, int32 [words] at ``address``: YES, or what must be computed first."""
+    g = int64_at(grammar, G_LENGTH)
+    m = int64_at(sequence, SEQUENCE_LENGTH)
+    words = g[G_WORDS]
+    out = vector_at(address, words)
+    if m[TERMINATED]:
+        for w in range(words):
+            out[w] = 0
+        return YES
+    states, _, edges, returns, gotos = _tables(g)
+    pool = int32_at(m[POOL], m[N_POOL], 4)
+    track = np.zeros(2, np.int64)
+    library = int64_at(g[G_LIBRARY], G_LENGTH)
+    q, v, sp = m[Q], m[V], m[SP]
+    # A state that is nothing but the end of its frame has no row of its own.
+    while sp >= 0 and states[q, MAP] == 0 and edges[states[q, BASE], TARGET] < -1:
+        cls = -2 - edges[states[q, BASE], TARGET]
+        frames = edges[states[q, BASE], ARG]
+        status, q, v, _, sp = pop(states, returns, gotos, pool, track, cls, frames, sp)
+        if status == S_UNBUILT:
+            m[OUT0] = q
+            return NEED_STATE
+    owner = library if q < g[G_LIBRARY_STATES] else g
+    k = np.int64(-1)
+    if q < owner[G_N_HEADS]:
+        k = _find_entry(owner, vector_at(owner[G_HEADS], owner[G_N_HEADS])[q], v)
+    if k < 0:
+        m[OUT0], m[OUT1] = q, v
+        return NEED_LOCAL
+    entries = int32_at(owner[G_ENTRIES], owner[G_N_ENTRIES], 5)
+    _or_row(g, library, np.int64(entries[k, 0]), out, words, True)
+    exit_ = np.int64(entries[k, 1])
+    while exit_ != 0 and sp >= 0:
+        r = np.int64(pool[sp, POOL_RETURN])
+        saved = np.int64(pool[sp, POOL_COUNTER])
+        owner = library if r < g[G_LIBRARY_RETURNS] and exit_ & SHARED else g
+        k = _find_entry(owner, _find_pair(owner, exit_, r), saved)
+        if k < 0:
+            m[OUT0], m[OUT1], m[OUT2] = exit_, r, saved
+            return NEED_RESUME
+        entries = int32_at(owner[G_ENTRIES], owner[G_N_ENTRIES], 5)
+        _or_row(g, library, np.int64(entries[k, 0]), out, words, False)
+        exit_ = np.int64(entries[k, 1])
+        sp = np.int64(pool[sp, POOL_PARENT])
+    answer = _complete(g, m)
+    if answer == YES:
+        eos = vector_at(g[G_EOS], g[G_N_EOS])
+        for i in range(g[G_N_EOS]):
+            t = eos[i]
+            out[t >> 5] |= np.int32(np.uint32(1) << np.uint32(t & 31))
+    return NEED_STATE if answer == NEED_STATE else YES

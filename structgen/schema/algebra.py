@@ -1,0 +1,178 @@
+"""One Boolean formula for each JSON type.
+
+A schema says of a value: a formula over *atoms*, each about values of one type (a range of numbers,
+a pattern of strings, the properties of objects...). Splitting it by type makes ``type`` vanish:
+
+    Formula = (null, boolean, number, string, array, object)
+
+where null is a mask of 1 bit, boolean a mask of 2 (1: false, 2: true), and the others are numbers
+of interned type formulas. Type formula 0 is FALSE, 1 is TRUE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+NUMBER, STRING, ARRAY, OBJECT = 2, 3, 4, 5
+TYPE_NAMES = ("null", "boolean", "number", "string", "array", "object")
+FALSE, TRUE = 0, 1
+
+Formula = tuple[int, int, int, int, int, int]
+
+NOTHING: Formula = (0, 0, FALSE, FALSE, FALSE, FALSE)
+ANYTHING: Formula = (1, 3, TRUE, TRUE, TRUE, TRUE)
+
+Kind = Literal["false", "true", "atom", "and", "or", "not", "one"]
+
+
+class Term(NamedTuple):
+    """An interned type formula: a constant, an atom, or a connective over others.
+
+    ``one`` is true where exactly one of its parts is.
+    """
+
+    kind: Kind
+    parts: tuple[int, ...] = ()
+    atom: Any = None
+
+
+class Algebra:
+    """Interns type formulas and combines formulas."""
+
+    def __init__(self) -> None:
+        self.terms: list[Term] = [Term("false"), Term("true")]
+        self._ids: dict[Term, int] = {term: i for i, term in enumerate(self.terms)}
+
+    def atom(self, atom: Any) -> int:
+        """The type formula of an atom (hashable; equal atoms are one)."""
+        return self._intern(Term("atom", (), atom))
+
+    def _intern(self, term: Term) -> int:
+        found = self._ids.get(term)
+        if found is None:
+            found = self._ids[term] = len(self.terms)
+            self.terms.append(term)
+        return found
+
+    # -- type formulas --------------------------------------------------------------------------
+
+    def _gather(self, kind: Kind, ids: Iterable[int], unit: int, zero: int) -> int:
+        """And/or: nested ones are flattened, repeated parts dropped, order kept."""
+        parts: dict[int, None] = {}
+        for i in ids:
+            if i == zero:
+                return zero
+            if i == unit:
+                continue
+            term = self.terms[i]
+            for part in term.parts if term.kind == kind else (i,):
+                parts[part] = None
+        if not parts:
+            return unit
+        if len(parts) == 1:
+            return next(iter(parts))
+        return self._intern(Term(kind, tuple(parts)))
+
+    def all_of(self, ids: Iterable[int]) -> int:
+        return self._gather("and", ids, TRUE, FALSE)
+
+    def any_of(self, ids: Iterable[int]) -> int:
+        return self._gather("or", ids, FALSE, TRUE)
+
+    def negate(self, i: int) -> int:
+        if i <= TRUE:
+            return 1 - i
+        term = self.terms[i]
+        if term.kind == "not":
+            return term.parts[0]
+        return self._intern(Term("not", (i,)))
+
+    def exactly_one(self, ids: Sequence[int]) -> int:
+        true = sum(i == TRUE for i in ids)
+        rest = [i for i in ids if i > TRUE]
+        if true > 1:
+            return FALSE
+        if true == 1:
+            return self.all_of(self.negate(i) for i in rest)
+        if len(rest) <= 1:
+            return rest[0] if rest else FALSE
+        return self._intern(Term("one", tuple(rest)))
+
+    # -- formulas -------------------------------------------------------------------------------
+
+    def conjunction(self, formulas: Iterable[Formula]) -> Formula:
+        return self._combine(formulas, ANYTHING, lambda a, b: a & b, self.all_of)
+
+    def disjunction(self, formulas: Iterable[Formula]) -> Formula:
+        return self._combine(formulas, NOTHING, lambda a, b: a | b, self.any_of)
+
+    def _combine(
+        self,
+        formulas: Iterable[Formula],
+        unit: Formula,
+        masks: Callable[[int, int], int],
+        terms: Callable[[Iterable[int]], int],
+    ) -> Formula:
+        given = [f for f in dict.fromkeys(formulas) if f != unit]
+        if len(given) <= 1:
+            return given[0] if given else unit
+        null, boolean = unit[:2]
+        for f in given:
+            null, boolean = masks(null, f[0]), masks(boolean, f[1])
+        number, string, array, object_ = (terms([f[t] for f in given]) for t in range(2, 6))
+        return (null, boolean, number, string, array, object_)
+
+    def complement(self, f: Formula) -> Formula:
+        number, string, array, object_ = (self.negate(i) for i in f[2:])
+        return (1 - f[0], 3 - f[1], number, string, array, object_)
+
+    def one_of(self, formulas: Sequence[Formula]) -> Formula:
+        null = int(sum(f[0] for f in formulas) == 1)
+        boolean = sum(
+            bit for bit in (1, 2) if sum(1 for f in formulas if f[1] & bit) == 1
+        )
+        number, string, array, object_ = (
+            self.exactly_one([f[t] for f in formulas]) for t in range(2, 6)
+        )
+        return (null, boolean, number, string, array, object_)
+
+    # -- reading them ---------------------------------------------------------------------------
+
+    def atoms(self, i: int) -> list[Any]:
+        """The atoms of a type formula, each once, in order."""
+        found: dict[Any, None] = {}
+        stack = [i]
+        while stack:
+            term = self.terms[stack.pop()]
+            if term.kind == "atom":
+                found[term.atom] = None
+            stack.extend(reversed(term.parts))
+        return list(found)
+
+    def evaluate(self, i: int, holds: Callable[[Any], bool]) -> bool:
+        """The value of a type formula where ``holds`` says which atoms are true."""
+        value: dict[int, bool] = {FALSE: False, TRUE: True}
+        stack = [i]
+        while stack:
+            j = stack[-1]
+            if j in value:
+                stack.pop()
+                continue
+            term = self.terms[j]
+            waiting = [p for p in term.parts if p not in value]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            stack.pop()
+            if term.kind == "atom":
+                value[j] = holds(term.atom)
+            elif term.kind == "and":
+                value[j] = all(value[p] for p in term.parts)
+            elif term.kind == "or":
+                value[j] = any(value[p] for p in term.parts)
+            elif term.kind == "not":
+                value[j] = not value[term.parts[0]]
+            else:
+                value[j] = sum(value[p] for p in term.parts) == 1
+        return value[i]

@@ -1,0 +1,77 @@
+"""Arrays that satisfy one conjunction of shapes. The frame's counter is the number of items."""
+
+from __future__ import annotations
+
+from structgen.automaton.step import NO_LIMIT
+from structgen.automaton.tables import move
+from structgen.schema.base import Builder
+from structgen.schema.frames import ByteEdge, Entry
+from structgen.schema.satisfy import Conjunct
+
+
+class ArrayFrame:
+    """One array, from after its opening bracket; ends with class 0."""
+
+    def __init__(self, builder: Builder, shapes: Conjunct) -> None:
+        self.builder, self.shapes = builder, shapes
+        self.automaton = builder.automaton
+        self.prefix = max((len(shape.prefix) for shape in shapes), default=0)
+        self.minimum = max((shape.minimum for shape in shapes), default=0)
+        tops = [shape.maximum for shape in shapes if shape.maximum is not None]
+        self.maximum = min(tops, default=NO_LIMIT)
+        self._comma: dict[int, int] = {}
+
+    def entries(self) -> list[Entry]:
+        return [(b"[", self.automaton.new_state(self._build_start))]
+
+    def _build_start(self, q: int) -> None:
+        sat = self.builder.sat
+        # Items from the first that nothing satisfies on cannot be there.
+        for k in range(self.prefix + 1):
+            if not sat.is_satisfiable(sat.item_formula(self.shapes, k)):
+                self.maximum = min(self.maximum, k)
+                break
+        end = self.builder.library.end
+        if self.minimum > 0:
+            end = self.automaton.reserve_state(lo=self.minimum)
+            self.automaton.set_final(end, 0)
+        self.end = end
+
+        def edges() -> list[ByteEdge]:
+            items = self._item(0) if self.maximum > 0 else []
+            return [*items, *([(b"]", move(self.builder.library.end))] if not self.minimum else [])]
+
+        frames = self.builder.frames
+        self.automaton.alias(q, self.automaton.built(frames.position(edges)))
+
+    def _item(self, k: int) -> list[ByteEdge]:
+        """The edges that begin item ``k``; all items past the prefix are alike."""
+        formula = self.builder.sat.item_formula(self.shapes, k)
+        following = min(k + 1, self.prefix)
+        after = self.builder.frames.position(lambda: self._after(following))
+        back = self.automaton.new_return([(after, 1)])
+        return self.builder.frames.value(self.builder.entries(formula), back)
+
+    def _after(self, k: int) -> list[ByteEdge]:
+        """The edges after an item, where the next one is item ``k`` (or more)."""
+        edges: list[ByteEdge] = []
+        if k < self.prefix:
+            # The number of items is known.
+            if k < self.maximum:
+                edges.append((b",", move(self._comma_state(k, NO_LIMIT))))
+            if k >= self.minimum:
+                edges.append((b"]", move(self.builder.library.end)))
+            return edges
+        if k < self.maximum:
+            limit = NO_LIMIT if self.maximum == NO_LIMIT else self.maximum - 1
+            edges.append((b",", move(self._comma_state(k, limit))))
+        edges.append((b"]", move(self.end)))
+        return edges
+
+    def _comma_state(self, k: int, limit: int) -> int:
+        state = self._comma.get(k)
+        if state is None:
+            state = self._comma[k] = self.builder.frames.position(
+                lambda: self._item(k), hi=limit
+            )
+        return state

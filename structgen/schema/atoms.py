@@ -1,0 +1,91 @@
+"""Atoms: what one subschema says about the values of one type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from structgen.schema.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRange:
+    """A number within bounds; ``integral`` is "" (any), "value" (1.0 counts) or "literal"."""
+
+    minimum: Decimal | None = None
+    maximum: Decimal | None = None
+    exclusive_minimum: bool = False
+    exclusive_maximum: bool = False
+    integral: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MultipleOf:
+    divisor: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class NumberIn:
+    """A number equal to one of these."""
+
+    values: tuple[Decimal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StringLength:
+    """A string of ``minimum`` to ``maximum`` code points."""
+
+    minimum: int = 0
+    maximum: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StringPattern:
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class StringFormat:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StringIn:
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectShape:
+    """``properties``, ``required`` and ``additionalProperties`` of one subschema.
+
+    ``additional`` is the schema of undeclared properties; None allows any.
+    """
+
+    properties: dict[str, Node]
+    required: tuple[str, ...] = ()
+    additional: Node | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayShape:
+    """``prefixItems``, ``items`` and the number of items of one subschema."""
+
+    prefix: tuple[Node, ...] = ()
+    items: Node | None = None
+    minimum: int = 0
+    maximum: int | None = None
+
+
+Atom = (
+    NumberRange
+    | MultipleOf
+    | NumberIn
+    | StringLength
+    | StringPattern
+    | StringFormat
+    | StringIn
+    | ObjectShape
+    | ArrayShape
+)

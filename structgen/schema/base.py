@@ -1,0 +1,39 @@
+"""What the frame builders share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from structgen.automaton.tables import Automaton
+from structgen.limits import Limits
+from structgen.schema.algebra import Algebra, Formula
+from structgen.schema.frames import ByteEdge, Entry, Frames
+from structgen.schema.library import Library
+from structgen.schema.satisfy import Satisfiability
+from structgen.schema.scalars import Scalars
+
+
+class Builder(Protocol):
+    """Builds the frames of one schema; see :class:`structgen.schema.compile.SchemaBuilder`."""
+
+    automaton: Automaton
+    library: Library
+    algebra: Algebra
+    frames: Frames
+    sat: Satisfiability
+    scalars: Scalars
+    limits: Limits
+
+    def entries(self, formula: Formula) -> list[Entry]:
+        """How a value that satisfies ``formula`` may begin; its frame ends with class 0."""
+        ...
+
+    def judged(
+        self,
+        formulas: Sequence[Formula],
+        clauses: Sequence[int],
+        follow: Callable[[int], int],
+    ) -> list[ByteEdge]:
+        """The edges that begin a value which several formulas judge at once."""
+        ...

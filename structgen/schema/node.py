@@ -1,0 +1,480 @@
+"""Read the keywords of subschemas into formulas."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from structgen.errors import LimitExceeded, SchemaError, UnsupportedSchemaError
+from structgen.limits import Limits
+from structgen.regular.formats import KNOWN_FORMATS
+from structgen.schema.algebra import ANYTHING, FALSE, NOTHING, TRUE, Algebra, Formula
+from structgen.schema.atoms import (
+    ArrayShape,
+    MultipleOf,
+    NumberIn,
+    NumberRange,
+    ObjectShape,
+    StringFormat,
+    StringIn,
+    StringLength,
+    StringPattern,
+)
+from structgen.schema.document import Document, escape
+
+# What a step of a node's plan combines: the formulas of subschemas of the same value.
+Combine = Callable[[list[Formula]], Formula]
+Step = tuple[Combine, list["Node"]]
+
+TYPES = ("null", "boolean", "number", "integer", "string", "array", "object")
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """An atom that stands for a constraint which is not enforced."""
+
+    message: str
+    keyword: str
+    pointer: str
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A subschema at its place in the document; ``formula`` is there once it was asked for."""
+
+    raw: Any
+    pointer: str
+    formula: Formula | None = None
+    direct: list[Formula] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    is_read: bool = False
+
+
+class Reader:
+    """Reads subschemas as they are reached. No method recurses on the depth of the schema."""
+
+    def __init__(self, document: Document, algebra: Algebra, limits: Limits) -> None:
+        self.document, self.algebra, self.limits = document, algebra, limits
+        self._nodes: dict[int, Node] = {}
+        self.true = Node(True, "#", ANYTHING, is_read=True)
+        self.false = Node(False, "#", NOTHING, is_read=True)
+        self._keywords: dict[str, Callable[[Node, Any], None]] = {
+            "type": self._type,
+            "enum": self._enum,
+            "const": lambda n, v: n.direct.append(self._one_of_values([v], n.pointer)),
+            "multipleOf": self._multiple_of,
+            "pattern": self._pattern,
+            "format": self._format,
+            "uniqueItems": self._unique_items,
+            "$ref": self._ref,
+            "allOf": lambda n, v: self._branches(n, "allOf", v, self.algebra.conjunction),
+            "anyOf": lambda n, v: self._branches(n, "anyOf", v, self.algebra.disjunction),
+            "oneOf": lambda n, v: self._branches(n, "oneOf", v, self.algebra.one_of),
+            "not": lambda n, v: n.steps.append(
+                (lambda fs: self.algebra.complement(fs[0]), [self._child(n, "not", v)])
+            ),
+            "if": self._if,
+            "dependencies": self._dependencies,
+            "dependentRequired": self._dependencies,
+            "dependentSchemas": self._dependencies,
+        }
+        for name in (
+            "patternProperties", "propertyNames", "minProperties", "maxProperties",
+            "contains", "unevaluatedProperties", "unevaluatedItems", "$dynamicRef",
+            "$recursiveRef", "extends", "disallow",
+        ):  # fmt: skip
+            self._keywords[name] = self._unsupported(name)
+
+    # -- places ---------------------------------------------------------------------------------
+
+    def node(self, raw: Any, pointer: str) -> Node:
+        """The node of a subschema; the same for the same object."""
+        if raw is True:
+            return self.true
+        if raw is False:
+            return self.false
+        if not isinstance(raw, dict):
+            raise SchemaError(f"a schema is an object or a boolean, not {raw!r:.60}", pointer=pointer)
+        found = self._nodes.get(id(raw))
+        if found is None:
+            if len(self._nodes) >= self.limits.schema_nodes:
+                raise LimitExceeded(
+                    limit="schema_nodes", value=self.limits.schema_nodes, where=pointer
+                )
+            found = self._nodes[id(raw)] = Node(raw, pointer)
+        return found
+
+    def _child(self, parent: Node, keyword: str, raw: Any) -> Node:
+        return self.node(raw, f"{parent.pointer}/{keyword}")
+
+    def formula(self, node: Node) -> Formula:
+        """What the subschema says, references and combinations resolved."""
+        if node.formula is not None:
+            return node.formula
+        stack, active = [node], {id(node)}
+        while stack:
+            top = stack[-1]
+            if not top.is_read:
+                self._read(top)
+            waiting = [n for _, nodes in top.steps for n in nodes if n.formula is None]
+            if waiting:
+                for n in waiting:
+                    if id(n) in active and n in stack:
+                        raise SchemaError(
+                            "the schema refers to itself for the same value, without end",
+                            pointer=n.pointer,
+                        )
+                nxt = waiting[0]
+                active.add(id(nxt))
+                stack.append(nxt)
+                continue
+            parts = list(top.direct)
+            for combine, nodes in top.steps:
+                parts.append(combine([n.formula for n in nodes if n.formula is not None]))
+            top.formula = self.algebra.conjunction(parts)
+            active.discard(id(top))
+            stack.pop()
+        assert node.formula is not None
+        return node.formula
+
+    def places(self, root: Node) -> deque[Node]:
+        """A queue of the places of values, for a walk over all that are reachable."""
+        return deque([root])
+
+    # -- keywords -------------------------------------------------------------------------------
+
+    def _read(self, node: Node) -> None:
+        node.is_read = True
+        raw = node.raw
+        if "$ref" in raw and self.document.dialect <= 7:
+            self._ref(node, raw["$ref"])  # siblings of $ref count for nothing up to draft 7
+            return
+        seen: set[str] = set()
+        for keyword, value in raw.items():
+            handler = self._keywords.get(keyword)
+            if handler is not None:
+                handler(node, value)
+                continue
+            group = _GROUPS.get(keyword)
+            if group is not None and group not in seen:
+                seen.add(group)
+                getattr(self, group)(node)
+
+    def _bad(self, node: Node, keyword: str, expected: str) -> SchemaError:
+        value = node.raw.get(keyword)
+        return SchemaError(
+            f"{keyword} must be {expected}, not {value!r:.60}", pointer=f"{node.pointer}/{keyword}"
+        )
+
+    def _only(self, slot: int, formula: int) -> Formula:
+        """A formula about one type; values of the others are not constrained."""
+        parts = list(ANYTHING)
+        parts[slot] = formula
+        return tuple(parts)  # type: ignore[return-value]
+
+    def _number_atom(self, atom: Any) -> Formula:
+        return self._only(2, self.algebra.atom(atom))
+
+    def _string_atom(self, atom: Any) -> Formula:
+        return self._only(3, self.algebra.atom(atom))
+
+    def _object_atom(self, shape: ObjectShape) -> Formula:
+        return self._only(5, self.algebra.atom(shape))
+
+    def _type(self, node: Node, value: Any) -> None:
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list) or not names and self.document.dialect > 4:
+            raise self._bad(node, "type", "a type name or a list of them")
+        for name in names:
+            if name not in TYPES:
+                raise self._bad(node, "type", f"one of {', '.join(TYPES)}")
+        number = FALSE
+        if "number" in names:
+            number = TRUE
+        elif "integer" in names:
+            number = self.algebra.atom(NumberRange(integral=self._integral))
+        node.direct.append(
+            (
+                int("null" in names),
+                3 if "boolean" in names else 0,
+                number,
+                int("string" in names),
+                int("array" in names),
+                int("object" in names),
+            )
+        )
+
+    @property
+    def _integral(self) -> str:
+        # 1.0 is an integer from draft 6 on (validation, section 6.1.1).
+        return "literal" if self.document.dialect <= 4 else "value"
+
+    def _enum(self, node: Node, value: Any) -> None:
+        if not isinstance(value, list):
+            raise self._bad(node, "enum", "a list")
+        node.direct.append(self._one_of_values(value, node.pointer + "/enum"))
+
+    def _one_of_values(self, values: list[Any], pointer: str) -> Formula:
+        null = boolean = 0
+        numbers: dict[Decimal, None] = {}
+        strings: dict[str, None] = {}
+        arrays: list[int] = []
+        objects: list[int] = []
+        for i, value in enumerate(values):
+            if value is None:
+                null = 1
+            elif isinstance(value, bool):
+                boolean |= 2 if value else 1
+            elif isinstance(value, str):
+                strings[value] = None
+            elif isinstance(value, dict):
+                properties = {
+                    k: self._constant(v, f"{pointer}/{i}/{escape(k)}") for k, v in value.items()
+                }
+                shape = ObjectShape(properties, tuple(properties), self.false)
+                objects.append(self.algebra.atom(shape))
+            elif isinstance(value, list | tuple):
+                items = tuple(
+                    self._constant(v, f"{pointer}/{i}/{k}") for k, v in enumerate(value)
+                )
+                arrays.append(
+                    self.algebra.atom(ArrayShape(items, self.false, len(items), len(items)))
+                )
+            else:
+                numbers[exact(value)] = None
+        string = FALSE
+        if strings:
+            good = tuple(s for s in strings if not _has_surrogate(s))
+            string = self.algebra.atom(StringIn(good)) if good else FALSE
+        return (
+            null,
+            boolean,
+            self.algebra.atom(NumberIn(tuple(numbers))) if numbers else FALSE,
+            string,
+            self.algebra.any_of(arrays),
+            self.algebra.any_of(objects),
+        )
+
+    def _constant(self, value: Any, pointer: str) -> Node:
+        return self.node({"const": value}, pointer)
+
+    def _multiple_of(self, node: Node, value: Any) -> None:
+        if not _is_number(value) or value <= 0:
+            raise self._bad(node, "multipleOf", "a number above 0")
+        node.direct.append(self._number_atom(MultipleOf(exact(value))))
+
+    def _pattern(self, node: Node, value: Any) -> None:
+        if not isinstance(value, str):
+            raise self._bad(node, "pattern", "a string")
+        node.direct.append(self._string_atom(StringPattern(value)))
+
+    def _format(self, node: Node, value: Any) -> None:
+        if not isinstance(value, str):
+            raise self._bad(node, "format", "a string")
+        if value in KNOWN_FORMATS:  # an unknown format is an annotation
+            node.direct.append(self._string_atom(StringFormat(value)))
+
+    def _unique_items(self, node: Node, value: Any) -> None:
+        if not isinstance(value, bool):
+            raise self._bad(node, "uniqueItems", "a boolean")
+        if value:
+            atom = Unsupported("uniqueItems is not enforced", "uniqueItems", node.pointer)
+            node.direct.append(self._only(4, self.algebra.atom(atom)))
+
+    def _unsupported(self, keyword: str) -> Callable[[Node, Any], None]:
+        slot = 4 if keyword in ("contains", "unevaluatedItems") else 5
+        free = {"minProperties": 0, "patternProperties": {}}
+
+        def handle(node: Node, value: Any) -> None:
+            if value == free.get(keyword, True) and type(value) is type(free.get(keyword, True)):
+                return  # constrains nothing
+            if keyword in ("propertyNames", "unevaluatedProperties", "unevaluatedItems"):
+                if value == {}:
+                    return
+            atom = Unsupported(f"{keyword} is not enforced", keyword, node.pointer)
+            unsupported = self.algebra.atom(atom)
+            if keyword.startswith("$") or keyword in ("extends", "disallow"):
+                node.direct.append((0, 0, *(unsupported,) * 4))
+            else:
+                node.direct.append(self._only(slot, unsupported))
+
+        return handle
+
+    def _ref(self, node: Node, value: Any) -> None:
+        if not isinstance(value, str):
+            raise self._bad(node, "$ref", "a string")
+        target, pointer = self.document.resolve(value, node.raw, node.pointer)
+        node.steps.append((self.algebra.conjunction, [self.node(target, pointer)]))
+
+    def _branches(self, node: Node, keyword: str, value: Any, combine: Combine) -> None:
+        if not isinstance(value, list) or not value:
+            raise self._bad(node, keyword, "a list of schemas that is not empty")
+        at = f"{node.pointer}/{keyword}"
+        node.steps.append((combine, [self.node(v, f"{at}/{i}") for i, v in enumerate(value)]))
+
+    def _if(self, node: Node, value: Any) -> None:
+        raw = node.raw
+        if "then" not in raw and "else" not in raw:
+            return
+        parts = [self._child(node, "if", value)]
+        parts += [self._child(node, k, raw.get(k, True)) for k in ("then", "else")]
+        a = self.algebra
+
+        def combine(formulas: list[Formula]) -> Formula:
+            condition, then, otherwise = formulas
+            return a.conjunction(
+                [
+                    a.disjunction([a.complement(condition), then]),
+                    a.disjunction([condition, otherwise]),
+                ]
+            )
+
+        node.steps.append((combine, parts))
+
+    def _dependencies(self, node: Node, value: Any) -> None:
+        if not isinstance(value, dict):
+            raise SchemaError("dependencies must be an object", pointer=node.pointer)
+        for name, needs in value.items():
+            absent = self._object_atom(ObjectShape({name: self.false}))
+            if isinstance(needs, str):
+                needs = [needs]  # draft 3
+            if isinstance(needs, list):
+                present = self._object_atom(ObjectShape({}, self._names(node, needs)))
+                node.direct.append(self.algebra.disjunction([absent, present]))
+                continue
+            child = self.node(needs, f"{node.pointer}/dependencies/{escape(name)}")
+            node.steps.append((self._unless(absent), [child]))
+
+    def _unless(self, absent: Formula) -> Combine:
+        return lambda formulas: self.algebra.disjunction([absent, *formulas])
+
+    # -- groups of keywords that are read together ---------------------------------------------
+
+    def _numbers(self, node: Node) -> None:
+        raw = node.raw
+        low = low_exclusive = high = high_exclusive = None
+        for keyword in ("minimum", "maximum"):
+            if keyword in raw and not _is_number(raw[keyword]):
+                raise self._bad(node, keyword, "a number")
+        if "minimum" in raw:
+            low = exact(raw["minimum"])
+        if "maximum" in raw:
+            high = exact(raw["maximum"])
+        for keyword in ("exclusiveMinimum", "exclusiveMaximum"):
+            value = raw.get(keyword)
+            if value is None and keyword not in raw:
+                continue
+            # A boolean modifies minimum or maximum (draft 4); a number is a bound of its own.
+            if isinstance(value, bool):
+                if value and keyword == "exclusiveMinimum" and low is not None:
+                    low, low_exclusive = None, low
+                elif value and keyword == "exclusiveMaximum" and high is not None:
+                    high, high_exclusive = None, high
+            elif not _is_number(value):
+                raise self._bad(node, keyword, "a number")
+            elif keyword == "exclusiveMinimum":
+                low_exclusive = exact(value)
+            else:
+                high_exclusive = exact(value)
+        if low is not None or high is not None:
+            node.direct.append(self._number_atom(NumberRange(low, high)))
+        if low_exclusive is not None or high_exclusive is not None:
+            bounds = NumberRange(low_exclusive, high_exclusive, True, True)
+            node.direct.append(self._number_atom(bounds))
+
+    def _lengths(self, node: Node) -> None:
+        low, high = self._count(node, "minLength"), self._count(node, "maxLength")
+        if low or high is not None:
+            node.direct.append(self._string_atom(StringLength(low or 0, high)))
+
+    def _count(self, node: Node, keyword: str) -> int | None:
+        value = node.raw.get(keyword)
+        if value is None and keyword not in node.raw:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self._bad(node, keyword, "a whole number, 0 or more")
+        return min(value, 2**30)
+
+    def _object(self, node: Node) -> None:
+        raw = node.raw
+        properties = raw.get("properties", {})
+        if not isinstance(properties, dict):
+            raise self._bad(node, "properties", "an object")
+        required = raw.get("required", [])
+        at = f"{node.pointer}/properties"
+        children = {
+            name: self.node(value, f"{at}/{escape(name)}") for name, value in properties.items()
+        }
+        if isinstance(required, bool) and self.document.dialect <= 4:
+            required = []  # draft 3 puts it on the property
+        additional = None
+        if "additionalProperties" in raw and raw["additionalProperties"] not in (True, {}):
+            additional = self._child(node, "additionalProperties", raw["additionalProperties"])
+        names = self._names(node, required)
+        if children or names or additional is not None:
+            node.direct.append(self._object_atom(ObjectShape(children, names, additional)))
+
+    def _names(self, node: Node, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            raise SchemaError(
+                f"a list of property names is expected, not {value!r:.60}", pointer=node.pointer
+            )
+        return tuple(dict.fromkeys(value))
+
+    def _array(self, node: Node) -> None:
+        raw = node.raw
+        prefix = raw.get("prefixItems", [])
+        items = raw.get("items", True)
+        if isinstance(items, list) and "prefixItems" not in raw:
+            # The array form of items, up to draft 2019-09.
+            prefix, items = items, raw.get("additionalItems", True)
+        if not isinstance(prefix, list):
+            raise self._bad(node, "prefixItems", "a list of schemas")
+        name = "prefixItems" if "prefixItems" in raw else "items"
+        before = tuple(
+            self.node(v, f"{node.pointer}/{name}/{i}") for i, v in enumerate(prefix)
+        )
+        rest = None if items is True or items == {} else self._child(node, "items", items)
+        low, high = self._count(node, "minItems"), self._count(node, "maxItems")
+        if before or rest is not None or low or high is not None:
+            shape = ArrayShape(before, rest, low or 0, high)
+            node.direct.append(self._only(4, self.algebra.atom(shape)))
+
+
+# Keywords that are read together, by the method that reads them.
+_GROUPS = {
+    "minimum": "_numbers",
+    "maximum": "_numbers",
+    "exclusiveMinimum": "_numbers",
+    "exclusiveMaximum": "_numbers",
+    "minLength": "_lengths",
+    "maxLength": "_lengths",
+    "properties": "_object",
+    "required": "_object",
+    "additionalProperties": "_object",
+    "items": "_array",
+    "prefixItems": "_array",
+    "minItems": "_array",
+    "maxItems": "_array",
+}
+
+
+def exact(value: Any) -> Decimal:
+    """The decimal that a JSON number was written as (a float's shortest spelling)."""
+    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def _has_surrogate(text: str) -> bool:
+    return any(0xD800 <= ord(c) <= 0xDFFF for c in text)
+
+
+__all__ = ["Node", "Reader", "Unsupported", "UnsupportedSchemaError", "exact"]

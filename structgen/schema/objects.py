@@ -1,0 +1,197 @@
+"""Objects that satisfy one conjunction of shapes.
+
+Properties come in one order: declared ones as the schema lists them, then required names that are
+not declared, then others. The frame's counter is the index of the next declared property, so one
+automaton of names serves all positions between two required properties: a name may be begun where
+the counter is not past the last property that its beginning can still become.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from structgen.automaton.step import NO_LIMIT
+from structgen.automaton.tables import Edge, move, set_counter
+from structgen.schema.algebra import OBJECT, Formula
+from structgen.schema.base import Builder
+from structgen.schema.frames import ByteEdge, Entry
+from structgen.schema.keys import Key, key_block
+from structgen.schema.satisfy import Conjunct
+
+
+@dataclass(frozen=True, slots=True)
+class _Property:
+    name: str
+    formula: Formula
+    required: bool
+    possible: bool  # some value satisfies the formula
+
+
+class ObjectFrame:
+    """One object, from after its opening brace; ends with class 0."""
+
+    def __init__(self, builder: Builder, shapes: Conjunct) -> None:
+        self.builder, self.shapes = builder, shapes
+        self.automaton = builder.automaton
+        self.is_prepared = False
+
+    def entries(self) -> list[Entry]:
+        return [(b"{", self.automaton.new_state(self._build_start))]
+
+    def _prepare(self) -> None:
+        if self.is_prepared:
+            return
+        self.is_prepared = True
+        sat = self.builder.sat
+        required = {name for shape in self.shapes for name in shape.required}
+        self.properties: list[_Property] = []
+        for name in property_order(self.shapes):
+            formula = sat.property_formula(self.shapes, name)
+            self.properties.append(
+                _Property(name, formula, name in required, sat.is_satisfiable(formula))
+            )
+        self.other = sat.property_formula(self.shapes, None)
+        self.is_open = sat.is_satisfiable(self.other)
+        # Segment s ends with the s-th required property; the last one with the object.
+        self.first_of: list[int] = [0]
+        for i, p in enumerate(self.properties):
+            if p.required:
+                self.first_of.append(i + 1)
+        n = len(self.first_of)
+        self._comma: list[int | None] = [None] * n
+        self._names: list[int | None] = [None] * n
+        self._return: list[int | None] = [None] * n
+        self._values: dict[tuple[Formula, int], int] = {}
+
+    def _build_start(self, q: int) -> None:
+        self._prepare()
+        frames = self.builder.frames
+        self.automaton.alias(q, self.automaton.built(frames.position(lambda: self._begin(True))))
+
+    # -- segments -------------------------------------------------------------------------------
+
+    def _segment(self, s: int) -> list[tuple[int, _Property]]:
+        """Index and property of those that segment ``s`` can produce."""
+        first = self.first_of[s]
+        last = self.first_of[s + 1] if s + 1 < len(self.first_of) else len(self.properties)
+        return [(i, self.properties[i]) for i in range(first, last) if self.properties[i].possible]
+
+    def _is_last(self, s: int) -> bool:
+        return s == len(self.first_of) - 1
+
+    def _highest(self, s: int) -> int:
+        """The highest counter with which segment ``s`` can still produce a property, -1: none."""
+        if not self._is_last(s) or self.is_open:
+            return NO_LIMIT
+        names = self._segment(s)
+        return names[-1][0] if names else -1
+
+    def _begin(self, at_start: bool, s: int = 0) -> list[ByteEdge]:
+        """The edges at the start of the object, or after a value of segment ``s``."""
+        edges: list[ByteEdge] = []
+        if self._highest(s) >= 0:
+            if at_start:
+                edges.append((b'"', move(self._names_state(s))))
+            else:
+                edges.append((b",", move(self._comma_state(s))))
+        if self._is_last(s):
+            edges.append((b"}", move(self.builder.library.end)))
+        return edges
+
+    def _comma_state(self, s: int) -> int:
+        state = self._comma[s]
+        if state is None:
+            state = self._comma[s] = self.builder.frames.position(
+                lambda: [(b'"', move(self._names_state(s)))], hi=self._highest(s)
+            )
+        return state
+
+    def _names_state(self, s: int) -> int:
+        state = self._names[s]
+        if state is None:
+            state = self._names[s] = self.automaton.new_state(
+                lambda q: self._build_names(q, s), hi=self._highest(s)
+            )
+        return state
+
+    def _build_names(self, q: int, s: int) -> None:
+        names = self._segment(s)
+        keys: list[Key] = []
+        # Where only one property can come next, the counter says nothing.
+        single = len(names) == 1 and not self._is_last(s)
+        for i, p in names:
+            limit = NO_LIMIT if single or p.required else i
+            keys.append((p.name, self._name_end(i, p, s, limit), limit))
+        other: Edge | None = None
+        if self._is_last(s) and self.is_open:
+            here = {i for i, _ in names}
+            keys += [(p.name, None, -1) for i, p in enumerate(self.properties) if i not in here]
+            other = self._other_end()
+        block = key_block(keys, other, self.builder.library.usable)
+        self.automaton.alias(q, block.place(self.automaton))
+
+    # -- after a name ---------------------------------------------------------------------------
+
+    def _name_end(self, i: int, p: _Property, s: int, limit: int) -> Edge:
+        following = s + 1 if p.required else s
+
+        def colon() -> list[ByteEdge]:
+            return [(b":", move(self._value_state(p.formula, following), set_counter(i + 1)))]
+
+        return move(self.builder.frames.position(colon, hi=limit))
+
+    def _other_end(self) -> Edge:
+        s = len(self.first_of) - 1
+        n = len(self.properties)
+
+        def colon() -> list[ByteEdge]:
+            return [(b":", move(self._value_state(self.other, s), set_counter(n)))]
+
+        return move(self.builder.frames.position(colon))
+
+    def _value_state(self, formula: Formula, following: int) -> int:
+        key = (formula, following)
+        state = self._values.get(key)
+        if state is None:
+            state = self._values[key] = self.builder.frames.position(
+                lambda: self.builder.frames.value(
+                    self.builder.entries(formula), self._return_point(following)
+                )
+            )
+        return state
+
+    def _return_point(self, s: int) -> int:
+        """Where values before segment ``s`` return to."""
+        point = self._return[s]
+        if point is None:
+            after = self.builder.frames.position(lambda: self._begin(False, s))
+            point = self._return[s] = self.automaton.new_return([(after, 0)])
+        return point
+
+
+def property_order(shapes: Conjunct) -> list[str]:
+    """The order of properties of merged shapes: declared ones first, then required names.
+
+    The orders of the shapes are merged: a name that several declare stands where the first does,
+    names between two common ones stay between them.
+    """
+    order: list[str] = []
+    known: set[str] = set()
+    for shape in shapes:
+        at = 0
+        for name in shape.properties:
+            if name in known:
+                at = order.index(name) + 1
+            else:
+                order.insert(at if at else len(order), name)
+                at = order.index(name) + 1 if at else 0
+                known.add(name)
+    for shape in shapes:
+        for name in shape.required:
+            if name not in known:
+                known.add(name)
+                order.append(name)
+    return order
+
+
+__all__ = ["OBJECT", "ObjectFrame", "property_order"]

@@ -1,0 +1,338 @@
+"""Strings and numbers: regular languages, so every Boolean combination of them is one automaton."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from structgen.automaton.lift import lift
+from structgen.automaton.step import NO_LIMIT
+from structgen.automaton.tables import NO_EDGE, Automaton, Edge, move
+from structgen.errors import GrammarSyntaxError, LimitExceeded, SchemaError, UnsupportedSchemaError
+from structgen.limits import Limits
+from structgen.regular import numbers
+from structgen.regular.dfa import DFA, any_string, combine, intersect, length, union
+from structgen.regular.ecma import compile_full, compile_pattern
+from structgen.regular.formats import compile_format
+from structgen.schema.algebra import NUMBER, STRING, TRUE, Algebra
+from structgen.schema.atoms import (
+    MultipleOf,
+    NumberIn,
+    NumberRange,
+    StringFormat,
+    StringIn,
+    StringLength,
+    StringPattern,
+)
+from structgen.schema.frames import Entry, byte_entries, place_bytes
+from structgen.schema.keys import key_block
+from structgen.schema.library import Library
+
+_pattern = lru_cache(maxsize=4096)(compile_pattern)
+
+
+@lru_cache(maxsize=1)
+def _plain_number() -> DFA:
+    """Number literals without an exponent, where an automaton knows the value exactly."""
+    return compile_full(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+
+
+class Scalars:
+    """Automata and frames of strings and numbers."""
+
+    def __init__(
+        self, automaton: Automaton, library: Library, algebra: Algebra, limits: Limits
+    ) -> None:
+        self.automaton, self.library = automaton, library
+        self.algebra, self.limits = algebra, limits
+        self._dfas: dict[tuple[int, int], DFA] = {}
+        self._entries: dict[tuple[int, int], list[Entry]] = {}
+
+    # -- languages ------------------------------------------------------------------------------
+
+    def is_empty(self, slot: int, i: int) -> bool:
+        """Does no string (or number) satisfy type formula ``i``?"""
+        if i <= TRUE:
+            return i != TRUE
+        term = self.algebra.terms[i]
+        if isinstance(term.atom, StringLength):
+            return term.atom.maximum is not None and term.atom.maximum < term.atom.minimum
+        if isinstance(term.atom, StringIn | NumberIn | MultipleOf):
+            return False
+        lengths = self._lengths_only(i) if slot == STRING else None
+        if lengths is not None:
+            return lengths.maximum is not None and lengths.maximum < lengths.minimum
+        return self.language(slot, i).is_empty
+
+    def language(self, slot: int, i: int) -> DFA:
+        """The strings (code points) or number literals (bytes) that satisfy type formula ``i``."""
+        found = self._dfas.get((slot, i))
+        if found is None:
+            found = self._dfas[slot, i] = self._language(slot, i)
+        return found
+
+    def _language(self, slot: int, i: int) -> DFA:
+        if i == TRUE:
+            return any_string() if slot == STRING else numbers.number()
+        term = self.algebra.terms[i]
+        if term.kind == "atom":
+            return self._atom(term.atom)
+        if term.kind == "and":
+            atoms = [self.algebra.terms[p].atom for p in term.parts]
+            if None not in atoms:
+                return self._all_atoms(slot, atoms)
+        atoms = self.algebra.atoms(i)
+        negated = any(
+            self.algebra.terms[p].kind in ("not", "one") for p in self._below(i)
+        )
+        if negated:
+            for atom in atoms:
+                if isinstance(atom, StringFormat):
+                    raise UnsupportedSchemaError(
+                        f"the format {atom.name!r} under not or oneOf is not enforced",
+                        keyword="format",
+                    )
+        parts = [self._atom(a) for a in atoms]
+        base = any_string() if slot == STRING else numbers.number()
+        if slot == NUMBER and negated:
+            base = _plain_number()
+        index = {a: k for k, a in enumerate(atoms)}
+
+        def decide(classes: tuple[int, ...]) -> int:
+            if classes[-1] < 0:
+                return -1
+            return 0 if self.algebra.evaluate(i, lambda a: classes[index[a]] >= 0) else -1
+
+        return combine([*parts, base], decide, max_states=self.limits.pattern_states)
+
+    def _below(self, i: int) -> list[int]:
+        order = [i]
+        for j in order:
+            order.extend(p for p in self.algebra.terms[j].parts if p not in order)
+        return order
+
+    def _all_atoms(self, slot: int, atoms: Sequence[Any]) -> DFA:
+        """The automaton of a conjunction of atoms, cheap ones merged first."""
+        if slot == NUMBER:
+            return self._all_numbers(atoms)
+        finite = [a for a in atoms if isinstance(a, StringIn)]
+        others = [a for a in atoms if not isinstance(a, StringIn)]
+        bound = _merge_lengths([a for a in others if isinstance(a, StringLength)])
+        rest = [self._atom(a) for a in others if not isinstance(a, StringLength)]
+        if finite:
+            texts = [
+                s
+                for s in finite[0].values
+                if all(s in a.values for a in finite[1:])
+                and bound.minimum <= len(s)
+                and (bound.maximum is None or len(s) <= bound.maximum)
+                and all(d.accepts(s) >= 0 for d in rest)
+            ]
+            return _literal_strings(texts)
+        if bound != StringLength():
+            rest.append(self._atom(bound))
+        if len(rest) == 1:
+            return rest[0]
+        return combine(
+            rest, _all_accept, max_states=self.limits.pattern_states
+        )
+
+    def _all_numbers(self, atoms: Sequence[Any]) -> DFA:
+        bound = _merge_ranges([a for a in atoms if isinstance(a, NumberRange)])
+        finite = [a for a in atoms if isinstance(a, NumberIn)]
+        steps = [a.divisor for a in atoms if isinstance(a, MultipleOf)]
+        if finite:
+            values = [
+                v
+                for v in finite[0].values
+                if all(v in a.values for a in finite[1:])
+                and _within(v, bound)
+                and all(_is_multiple(v, d) for d in steps)
+            ]
+            return self._values(values, bound.integral)
+        parts = [] if bound == NumberRange() and steps else [self._atom(bound)]
+        parts += [numbers.multiple_of(d, max_states=self.limits.pattern_states) for d in steps]
+        return parts[0] if len(parts) == 1 else intersect(*parts)
+
+    def _values(self, values: Sequence[Decimal], integral: str) -> DFA:
+        dfa = union(*(numbers.equal(v) for v in values)) if values else _literal_strings([])
+        if integral == "literal" and values:
+            dfa = intersect(dfa, numbers.number(integer=True, integral_fraction=False))
+        return dfa
+
+    def _atom(self, atom: Any) -> DFA:
+        limit = self.limits.pattern_states
+        if isinstance(atom, StringPattern):
+            try:
+                return _pattern(atom.pattern, max_states=limit)
+            except GrammarSyntaxError as error:
+                raise SchemaError(f"pattern: {error}") from None
+        if isinstance(atom, StringLength):
+            largest = atom.minimum if atom.maximum is None else atom.maximum
+            if largest > limit:
+                raise LimitExceeded(
+                    limit="pattern_states",
+                    value=limit,
+                    where=f"a length of {largest:,} combined with a pattern",
+                )
+            return length(atom.minimum, atom.maximum)
+        if isinstance(atom, StringFormat):
+            dfa = compile_format(atom.name)
+            return any_string() if dfa is None else dfa
+        if isinstance(atom, StringIn):
+            return _literal_strings(atom.values)
+        if isinstance(atom, NumberIn):
+            return self._values(atom.values, "")
+        if isinstance(atom, MultipleOf):
+            return numbers.multiple_of(atom.divisor, max_states=limit)
+        return numbers.number(
+            minimum=atom.minimum,
+            maximum=atom.maximum,
+            exclusive_minimum=atom.exclusive_minimum,
+            exclusive_maximum=atom.exclusive_maximum,
+            integer=bool(atom.integral),
+            integral_fraction=atom.integral != "literal",
+        )
+
+    # -- frames ---------------------------------------------------------------------------------
+
+    def entries(self, slot: int, i: int) -> list[Entry]:
+        """How a value that satisfies type formula ``i`` may begin; its frame ends with class 0."""
+        if i == TRUE:
+            return self.library.string if slot == STRING else self.library.number
+        found = self._entries.get((slot, i))
+        if found is None:
+            build = self._string_entries if slot == STRING else self._number_entries
+            found = self._entries[slot, i] = build(i)
+        return found
+
+    def _number_entries(self, i: int) -> list[Entry]:
+        if self.algebra.terms[i].atom == NumberRange(integral="value"):
+            return self.library.integer
+        return byte_entries(
+            self.automaton, place_bytes(self.automaton, self.language(NUMBER, i))
+        )
+
+    def _string_entries(self, i: int) -> list[Entry]:
+        a, usable = self.automaton, self.library.usable
+        closing = move(self.library.end)
+        lengths = self._lengths_only(i)
+        if lengths is not None:
+            end = a.reserve_state(lo=lengths.minimum)
+            a.set_final(end, 0)
+            limit = NO_LIMIT if lengths.maximum is None else lengths.maximum
+            return self._place(
+                lift(
+                    any_string(), [move(end)],
+                    limits=np.array([limit], np.int32), count=1, usable=usable,
+                )
+            )  # fmt: skip
+        atom = self.algebra.terms[i].atom
+        if isinstance(atom, StringIn):
+            return self._place(key_block([(s, closing, NO_LIMIT) for s in atom.values], None, usable))
+        dfa = self.language(STRING, i)
+        quotes: list[Edge] = [closing if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
+        return self._place(lift(dfa, quotes, usable=usable))
+
+    def _place(self, lifted: Any) -> list[Entry]:
+        return [(b'"', lifted.place(self.automaton))]
+
+    def _lengths_only(self, i: int) -> StringLength | None:
+        """The bounds of a formula that says nothing but bounds on the length."""
+        term = self.algebra.terms[i]
+        parts = term.parts if term.kind == "and" else (i,)
+        atoms = [self.algebra.terms[p].atom for p in parts]
+        if all(isinstance(a, StringLength) for a in atoms):
+            return _merge_lengths(atoms)
+        return None
+
+    def classified(
+        self, slot: int, ids: Sequence[int], allowed: Callable[[int], bool]
+    ) -> tuple[list[Entry], list[int]]:
+        """A frame that ends with a class for each set of the formulas ``ids`` that hold.
+
+        Returns its entries, and for each final class the set as a bit mask. Sets that are not
+        ``allowed`` are removed.
+        """
+        masks: list[int] = []
+        base = any_string() if slot == STRING else numbers.number()
+
+        def decide(classes: tuple[int, ...]) -> int:
+            if classes[-1] < 0:
+                return -1
+            mask = sum(1 << k for k, c in enumerate(classes[:-1]) if c >= 0)
+            if not allowed(mask):
+                return -1
+            if mask not in masks:
+                masks.append(mask)
+            return masks.index(mask)
+
+        parts = [self.language(slot, i) for i in ids]
+        dfa = combine([*parts, base], decide, max_states=self.limits.pattern_states)
+        if dfa.is_empty:
+            return [], masks
+        a = self.automaton
+        if slot == NUMBER:
+            return byte_entries(a, place_bytes(a, dfa)), masks
+        ends = []
+        for cls in range(len(masks)):
+            end = a.reserve_state()
+            a.set_final(end, cls)
+            ends.append(end)
+        quotes = [move(ends[c]) if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
+        return self._place(lift(dfa, quotes, usable=self.library.usable)), masks
+
+
+def _all_accept(classes: tuple[int, ...]) -> int:
+    return 0 if min(classes) >= 0 else -1
+
+
+def _literal_strings(texts: Sequence[str]) -> DFA:
+    from structgen.regular.dfa import empty, literals
+
+    if not texts:
+        return empty()
+    dfa = literals(texts)
+    return combine([dfa], _all_accept) if len(texts) > 1 else dfa
+
+
+def _merge_lengths(bounds: Sequence[StringLength]) -> StringLength:
+    tops = [b.maximum for b in bounds if b.maximum is not None]
+    return StringLength(max((b.minimum for b in bounds), default=0), min(tops, default=None))
+
+
+def _merge_ranges(bounds: Sequence[NumberRange]) -> NumberRange:
+    low, low_open, high, high_open, integral = None, False, None, False, ""
+    for b in bounds:
+        if b.minimum is not None and (low is None or b.minimum >= low):
+            low_open = b.exclusive_minimum or (low_open and b.minimum == low)
+            low = b.minimum
+        if b.maximum is not None and (high is None or b.maximum <= high):
+            high_open = b.exclusive_maximum or (high_open and b.maximum == high)
+            high = b.maximum
+        if b.integral:
+            integral = "literal" if "literal" in (b.integral, integral) else "value"
+    return NumberRange(low, high, low_open, high_open, integral)
+
+
+def _within(value: Decimal, bound: NumberRange) -> bool:
+    if bound.integral and value != value.to_integral_value():
+        return False
+    if bound.minimum is not None and (
+        value < bound.minimum or (bound.exclusive_minimum and value == bound.minimum)
+    ):
+        return False
+    return bound.maximum is None or not (
+        value > bound.maximum or (bound.exclusive_maximum and value == bound.maximum)
+    )
+
+
+def _is_multiple(value: Decimal, divisor: Decimal) -> bool:
+    # As a ratio of whole numbers, because Decimal's remainder rounds.
+    a, b = value.as_integer_ratio()
+    c, d = divisor.as_integer_ratio()
+    return (a * d) % (b * c) == 0
