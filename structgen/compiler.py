@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from structgen.automaton.lift import DONE
 from structgen.automaton.tables import Automaton
 from structgen.errors import StructgenError, UnsupportedGrammarError
 from structgen.limits import Limits
@@ -223,7 +224,12 @@ class Compiler:
                 library = Library(
                     whitespace, self.limits.whitespace, self._tokens.usable_bytes()
                 )
-                found = (library, MaskGrammar(self._tokens, library.automaton))
+                masks = MaskGrammar(self._tokens, library.automaton)
+                inside = int(library.string_states[DONE])
+                masks.store.template = self._tokens.template(
+                    library.automaton, inside, library.end
+                )
+                found = (library, masks)
                 if len(self._libraries) >= 16:  # explicit patterns: keep the most recent ones
                     self._libraries.pop(next(iter(self._libraries)))
                 self._libraries[whitespace] = found

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numba as nb
 import numpy as np
 
+from structgen.jit import kernel
 from structgen.automaton.step import ARG, BASE, COUNT, DEAD, HI, LO, MAP, NO_LIMIT, TARGET
 from structgen.automaton.tables import Automaton, Edge
 from structgen.regular.dfa import DFA
@@ -30,7 +31,7 @@ LAST_CODE_POINT = 0x10FFFF
 IS_OUTER = 3  # extra edge column: the target is a state of the automaton, not of this lift
 
 
-@nb.njit(cache=True)
+@kernel
 def _classify(offsets, lo, hi, target, s, a, b):
     """What state ``s`` does on all code points of [a, b]: (-1: dead | 0: mixed | 1: one, target)."""
     first, last = offsets[s], offsets[s + 1]
@@ -48,7 +49,7 @@ def _classify(offsets, lo, hi, target, s, a, b):
     return 0, -1
 
 
-@nb.njit(cache=True)
+@kernel
 def _classify_form(offsets, lo, hi, target, s, form, start):
     """:func:`_classify` over the code points that a form from ``start`` can still become."""
     if form == DONE:
@@ -89,7 +90,7 @@ def _classify_form(offsets, lo, hi, target, s, form, start):
     return 0, -1
 
 
-@nb.njit(cache=True)
+@kernel
 def _digit_bytes(d):
     """The two bytes that spell hex digit ``d`` (equal below 10)."""
     if d < 10:
@@ -97,7 +98,7 @@ def _digit_bytes(d):
     return 55 + d, 87 + d
 
 
-@nb.njit(cache=True)
+@kernel
 def _child(form, i, start):
     """Child ``i`` of a block of 64 (continuation) or 16 (hex) children: (form, start), -1: none."""
     if form == C1:
@@ -139,9 +140,15 @@ def _child(form, i, start):
     return -1, 0
 
 
-@nb.njit(cache=True)
-def _lift(offsets, lo, hi, target, limits, quote, count, usable, states, edges, maps, slots, work):
+@kernel
+def _lift(
+    offsets, lo, hi, target, limits, quote, count, usable, tail, uniform,
+    states, edges, maps, slots, work,
+):  # fmt: skip
     """Fill ``states``, ``edges`` and ``maps``; returns their lengths, or -1s where one is too small.
+
+    ``tail`` is a source state whose blocks exist already: ``uniform[tail]`` holds their states,
+    as ``-2 - state`` because they are not of this lift; -1: none.
 
     ``limits`` int32 [n]: highest counter with which each source state may be entered.
     ``quote`` int32 [n, 3]: the edge on the closing quote. ``count``: added per code point.
@@ -149,7 +156,6 @@ def _lift(offsets, lo, hi, target, limits, quote, count, usable, states, edges, 
     """
     n = offsets.shape[0] - 1
     n_states, n_edges, n_maps, n_work = n, 0, 0, 0
-    uniform = np.full((n, N_FORMS), -1, np.int32)
     slots[:] = -1
     row = np.zeros(256, np.uint8)
     words = row.view(np.uint64)
@@ -158,6 +164,10 @@ def _lift(offsets, lo, hi, target, limits, quote, count, usable, states, edges, 
     spans = np.empty((300, 3), np.int32)
     failed = (-1, -1, -1)
     for s in range(n):
+        if s == tail:
+            states[s, :] = 0
+            states[s, HI] = NO_LIMIT
+            continue
         if n_work >= work.shape[0]:
             return failed
         work[n_work, 0], work[n_work, 1], work[n_work, 2], work[n_work, 3] = s, 1, s, -1
@@ -255,11 +265,11 @@ def _lift(offsets, lo, hi, target, limits, quote, count, usable, states, edges, 
             else:
                 kind, t = 1, s
             if kind == 1:
-                if f == DONE:
+                if f == DONE and t != tail:
                     to = t
                 else:
                     to = uniform[t, f]
-                    if to < 0:
+                    if to == -1:
                         if n_states >= states.shape[0] or n_work >= work.shape[0]:
                             return failed
                         to = n_states
@@ -311,11 +321,15 @@ def _lift(offsets, lo, hi, target, limits, quote, count, usable, states, edges, 
                 c += 1
             if c == n_classes:
                 edges[base + c, TARGET], edges[base + c, ARG] = to, -1
-                edges[base + c, COUNT] = count if to < n else 0
+                edges[base + c, COUNT] = count if 0 <= to < n else 0
                 edges[base + c, IS_OUTER] = 0
                 n_classes += 1
             for b in range(spans[k, 0], spans[k, 1] + 1):
                 row[b] = c
+        for c in range(1, n_classes):
+            if edges[base + c, TARGET] < -1:
+                edges[base + c, TARGET] = -2 - edges[base + c, TARGET]
+                edges[base + c, IS_OUTER] = 1
         if form == -1:
             states[q, LO], states[q, HI] = 0, limits[q]
             if quote[q, 0] != DEAD:
@@ -353,7 +367,7 @@ def _lift(offsets, lo, hi, target, limits, quote, count, usable, states, edges, 
     return n_states, n_edges, n_maps
 
 
-@nb.njit(cache=True)
+@kernel
 def _touches(form, start, a, b):
     """Can a form from ``start`` still become a code point of [a, b]?"""
     if form == ESC or form == H4:
@@ -393,10 +407,16 @@ class Lifted:
     states: np.ndarray
     edges: np.ndarray
     maps: np.ndarray
+    uniform: np.ndarray
+    tail: tuple[int, np.ndarray] | None = None
 
     def place(self, automaton: Automaton) -> int:
         """Append to ``automaton``; returns the number of the source's start state there."""
-        return automaton.append(self.states, self.edges, self.maps)
+        first = automaton.append(self.states, self.edges, self.maps)
+        if self.tail is not None:
+            # Nothing enters the source's own copy of the tail, except as a start state.
+            automaton.alias(first + self.tail[0], int(self.tail[1][DONE]))
+        return first
 
 
 ALL_BYTES = np.ones(256, np.uint8)
@@ -409,6 +429,7 @@ def lift(
     limits: np.ndarray | None = None,
     count: int = 0,
     usable: np.ndarray = ALL_BYTES,
+    tail: tuple[int, np.ndarray] | None = None,
 ) -> Lifted:
     """The automaton of the JSON spellings of ``dfa``'s strings, from after the opening quote.
 
@@ -419,6 +440,8 @@ def lift(
         count: added to the counter for each code point.
         usable: uint8 [256], bytes that the vocabulary can spell alone. Where a raw byte cannot be
             spelled, the escapes remain.
+        tail: a state of ``dfa`` that accepts any string, and the states (int32 [N_FORMS]) of an
+            automaton that reads one, to move to instead; see :func:`tail_states`.
     """
     n = len(dfa.final)
     if limits is None:
@@ -431,10 +454,20 @@ def lift(
         maps = np.empty((room // 2 + 64, 256), np.uint8)
         slots = np.empty(1 << (2 * len(maps) - 1).bit_length(), np.int32)
         work = np.empty((room, 5), np.int32)
+        uniform = np.full((n, N_FORMS), -1, np.int32)
+        if tail is not None:
+            uniform[tail[0]] = -2 - tail[1]
         a, b, c = _lift(
             dfa.offsets, dfa.lo, dfa.hi, dfa.target, limits, quotes, count, usable,
-            states, edges, maps, slots, work,
+            -1 if tail is None else tail[0], uniform, states, edges, maps, slots, work,
         )  # fmt: skip
         if a >= 0:
-            return Lifted(states[:a], edges[:b], maps[:c])
+            return Lifted(states[:a], edges[:b], maps[:c], uniform, tail)
         room *= 2
+
+
+def tail_states(lifted: Lifted, first: int) -> np.ndarray:
+    """The states, by form, of a lifted automaton of any string that was placed at ``first``."""
+    states = lifted.uniform[0] + first
+    states[DONE] = first
+    return states

@@ -16,6 +16,7 @@ TARGET, ARG, COUNT = range(3)  # edges
 POOL_RETURN, POOL_COUNTER, POOL_PARENT, POOL_RELATIVE = range(4)
 
 DEAD = -1  # edge target: no transition
+INHERIT = 1 << 30  # added to the return point of a push: the inner frame keeps the counter
 UNBUILT = -1  # states[q, MAP] of a state whose edges have not been built yet
 NO_LIMIT = 2**31 - 1
 
@@ -73,14 +74,15 @@ def step(states, maps, edges, returns, gotos, pool, track, q, v, relative, sp, t
             if r >= 0:
                 if top >= pool.shape[0]:
                     return S_FULL, np.int64(q), v, relative, sp, top
-                pool[top, POOL_RETURN] = r
+                pool[top, POOL_RETURN] = r & ~INHERIT
                 pool[top, POOL_COUNTER] = v
                 pool[top, POOL_PARENT] = sp
                 pool[top, POOL_RELATIVE] = relative
                 sp = top
                 top += 1
-                v = np.int64(0)
-                relative = np.int64(-1)
+                if r < INHERIT:
+                    v = np.int64(0)
+                    relative = np.int64(-1)
             if not _admits(states, track, t, v, relative):
                 return S_DEAD, np.int64(t), v, relative, sp, top
             if states[t, MAP] == UNBUILT:

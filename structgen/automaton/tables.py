@@ -12,15 +12,16 @@ states   [N, 5]       MAP   row of ``maps`` (its byte classes), -1 where not bui
                       END   final class at the end of the text, -1 where it must go on
 maps     [M, 256]     uint8, byte -> byte class; equal maps are stored once
 edges    [E, 3]       TARGET >= 0: move there; -1: dead; -2 - c: pop with final class c
-                      ARG    of a move: return point to push first, or -1;
+                      ARG    of a move: return point to push first, or -1 (bit 30: the inner
+                             frame begins with the outer one's counter instead of 0);
                              of a pop: number of frames to leave (1, or a reduction's length)
                       COUNT  change of the frame's counter: 0 none, n > 0 add n, -1 - n set to n
 returns  [R, 2]       first entry in ``gotos`` and number of final classes
 gotos    [G, 2]       state to continue in for a final class, or -1, and the change of the counter
 ======== ============ ======================================================================
 
-A pop consumes nothing: the same byte is looked up again in the state that ``gotos`` names. A push
-starts the inner frame with counter 0 after the change of the outer frame's counter. Tables grow
+A pop consumes nothing: the same byte is looked up again in the state that ``gotos`` names. The
+change of the counter comes first, then the push, then the check against LO and HI. Tables grow
 while a text is generated: a state is allocated before it is built, and built when first entered.
 Invariant: every built state is productive, from each counter value that it admits.
 """
@@ -38,6 +39,7 @@ from structgen.automaton.step import (
     DEAD,
     END,
     HI,
+    INHERIT,
     LO,
     MAP,
     NO_LIMIT,
@@ -55,8 +57,8 @@ def move(target: int, count: int = 0) -> Edge:
     return (target, -1, count)
 
 
-def push(return_point: int, target: int, count: int = 0) -> Edge:
-    return (target, return_point, count)
+def push(return_point: int, target: int, *, inherit: bool = False) -> Edge:
+    return (target, return_point + INHERIT if inherit else return_point, 0)
 
 
 def pop(cls: int, frames: int = 1) -> Edge:
@@ -235,7 +237,8 @@ class Automaton:
         _check(states[:, LO] <= states[:, HI], np.arange(n), "state that admits no counter value")
         moves = np.flatnonzero(edges[:, TARGET] >= 0)
         _check(edges[moves, TARGET] < n, moves, "edge to a state that does not exist")
-        _check(edges[moves, ARG] < self.n_returns, moves, "push of an unknown return point")
+        points = np.where(edges[moves, ARG] < 0, 0, edges[moves, ARG] & ~INHERIT)
+        _check((edges[moves, ARG] < 0) | (points < self.n_returns), moves, "unknown return point")
         pops = np.flatnonzero(edges[:, TARGET] < DEAD)
         _check(edges[pops, ARG] >= 1, pops, "pop of no frame")
         returns, gotos = self.returns[: self.n_returns], self.gotos[: self.n_gotos]
@@ -278,7 +281,7 @@ class Automaton:
             for _, (target, arg, _count) in self._edges_of(q):
                 follow = [int(target)] if target >= 0 else []
                 if target >= 0 and arg >= 0:
-                    base, size = self.returns[arg]
+                    base, size = self.returns[arg & ~INHERIT]
                     follow += [int(t) for t in self.gotos[base : base + size, 0] if t >= 0]
                 for t in follow:
                     if t not in seen:
@@ -302,6 +305,7 @@ class Automaton:
             if target < DEAD:
                 what = f"pop {-2 - target}" + (f" x{arg}" if arg > 1 else "")
             elif arg >= 0:
+                arg &= ~INHERIT
                 base, size = self.returns[arg]
                 back = ", ".join(str(t) for t in self.gotos[base : base + size, 0])
                 what = f"push {arg} (back to {back}), go to {target}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from structgen.jit import kernel
 from structgen.automaton.pointers import bytes_at, int32_at, int64_at, vector_at
 from structgen.automaton.step import (
     ARG,
@@ -60,7 +61,7 @@ def _tables(g):
     )
 
 
-@nb.njit(cache=True)
+@kernel
 def _feed(g, m, data, begin, end, save):
     """Step through ``data[begin:end]``; commit, and save the configuration before, on success."""
     states, maps, edges, returns, gotos = _tables(g)
@@ -93,7 +94,7 @@ def _save(m):
     m[N_HISTORY] += 1
 
 
-@nb.njit(cache=True)
+@kernel
 def _complete(g, m):
     """Would the text be complete here? (YES, NO or NEED_STATE)"""
     states, _, _, returns, gotos = _tables(g)
@@ -114,13 +115,13 @@ def _complete(g, m):
             return NO
 
 
-@nb.njit(cache=True)
+@kernel
 def complete(grammar, sequence):
     """Is the text so far a whole sentence?"""
     return _complete(int64_at(grammar, G_LENGTH), int64_at(sequence, SEQUENCE_LENGTH))
 
 
-@nb.njit(cache=True)
+@kernel
 def accept_token(grammar, sequence, token):
     """Append a token; NO (and nothing changed) exactly where its bit is 0."""
     g = int64_at(grammar, G_LENGTH)
@@ -145,7 +146,7 @@ def accept_token(grammar, sequence, token):
     return NO
 
 
-@nb.njit(cache=True)
+@kernel
 def accept_bytes(grammar, sequence, address, length):
     """Append bytes as one unit of history; NO, and nothing changed, where they do not fit."""
     g = int64_at(grammar, G_LENGTH)
@@ -155,7 +156,7 @@ def accept_bytes(grammar, sequence, address, length):
     return _feed(g, m, bytes_at(address, 1, length)[0], 0, length, True)
 
 
-@nb.njit(cache=True)
+@kernel
 def probe_bytes(grammar, sequence, allowed):
     """Which bytes may come next: ``allowed`` is the address of uint8 [256]. YES or NEED_*."""
     g = int64_at(grammar, G_LENGTH)
@@ -224,7 +225,7 @@ def _or_row(g, library, row, out, words, first):
         out[t >> 5] |= np.int32(np.uint32(1) << np.uint32(t & 31))
 
 
-@nb.njit(cache=True)
+@kernel
 def fill(grammar, sequence, address):
     """Write the mask, int32 [words] at ``address``: YES, or what must be computed first."""
     g = int64_at(grammar, G_LENGTH)

@@ -27,8 +27,8 @@ from __future__ import annotations
 import numpy as np
 
 from structgen.automaton.tables import Automaton
-from structgen.masks.tokens import TokenTables
-from structgen.masks.walk import to_bitmap
+from structgen.masks.rows import to_bitmap
+from structgen.masks.tokens import TokenTables, Walked
 
 ROW, EXIT, LOW, HIGH, NEXT = range(5)
 LIST, BITMAP = 0, 1
@@ -43,6 +43,7 @@ class RowStore:
     ) -> None:
         self.tokens, self.automaton, self.shared = tokens, automaton, shared
         self.words = tokens.words
+        self.template = tokens.no_template() if shared is None else shared.template
         self.entries = np.zeros((64, 5), np.int32)
         self.heads = np.full(max(256, 2 * automaton.n_states), -1, np.int32)
         self.keys = np.full(64, -1, np.int64)
@@ -92,34 +93,36 @@ class RowStore:
     def _walk(
         self, q: int, v: int, return_point: int, entries: tuple[np.ndarray, np.ndarray]
     ) -> tuple[int, int, int, int]:
-        ids, nodes, classes, low, high = self.tokens.walk(
-            self.automaton, q, v, return_point, entries
-        )
-        return self._intern_row(ids), self._intern_exit(nodes, classes), low, high
+        found = self.tokens.walk(self.automaton, self.template, q, v, return_point, entries)
+        row = self._intern_row(found)
+        return row, self._intern_exit(found.exit_nodes, found.exit_classes), found.low, found.high
 
     # -- interning ------------------------------------------------------------------------------
 
-    def _intern_row(self, ids: np.ndarray) -> int:
-        """The row of these token ids. ``ids`` is sorted in place."""
-        if len(ids) <= self.list_limit:
+    def _intern_row(self, found: Walked) -> int:
+        """The row of the ids that a walk found."""
+        template = self.template
+        length = len(found.ids) + int((found.ranges[:, 1] - found.ranges[:, 0]).sum())
+        if length <= self.list_limit:
+            ids = np.concatenate([found.ids, *(template.ids[a:b] for a, b in found.ranges)])
             ids.sort()
             key = ids.tobytes()
         else:
             bitmap = np.empty(self.words, np.int32)
-            to_bitmap(ids, bitmap)
+            to_bitmap(found.ids, found.ranges, template.ids, template.bitmap, bitmap)
             key = bitmap.tobytes()
-        found = self._find(self._row_ids, "_row_ids", key)
-        if found is not None:
-            return found
-        if len(ids) <= self.list_limit:
-            self._grow("lists", self.n_lists, len(ids))
-            self.lists[self.n_lists : self.n_lists + len(ids)] = ids
-            entry = (LIST, self.n_lists, len(ids))
-            self.n_lists += len(ids)
+        row = self._find(self._row_ids, "_row_ids", key)
+        if row is not None:
+            return row
+        if length <= self.list_limit:
+            self._grow("lists", self.n_lists, length)
+            self.lists[self.n_lists : self.n_lists + length] = ids
+            entry = (LIST, self.n_lists, length)
+            self.n_lists += length
         else:
             self._grow("bitmaps", self.n_bitmaps, 1)
             self.bitmaps[self.n_bitmaps] = bitmap
-            entry = (BITMAP, self.n_bitmaps, len(ids))
+            entry = (BITMAP, self.n_bitmaps, length)
             self.n_bitmaps += 1
         self._grow("rows", self.n_rows, 1)
         self.rows[self.n_rows] = entry

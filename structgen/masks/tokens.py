@@ -4,16 +4,49 @@ from __future__ import annotations
 
 import threading
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 
 from structgen.automaton.tables import Automaton
 from structgen.masks.trie import build_trie
-from structgen.masks.walk import walk
+from structgen.masks.rows import to_bitmap
+from structgen.masks.walk import walk, walk_template
 from structgen.vocabulary import Vocabulary
 
 _TABLES: weakref.WeakKeyDictionary[Vocabulary, TokenTables] = weakref.WeakKeyDictionary()
 _TABLES_LOCK = threading.Lock()
+
+
+NO_RANGES = np.zeros((0, 2), np.int32)
+
+
+class Template(NamedTuple):
+    """What the walk from one state found, indexed by trie node; see ``walk_template``."""
+
+    state: int
+    end: int
+    at: np.ndarray
+    rank: np.ndarray
+    exit_rank: np.ndarray
+    exit_nodes: np.ndarray
+    ids: np.ndarray
+    bitmap: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        return sum(a.nbytes for a in self[2:])
+
+
+class Walked(NamedTuple):
+    """What a walk found, in scratch space: copy what you keep."""
+
+    ids: np.ndarray
+    ranges: np.ndarray
+    exit_nodes: np.ndarray
+    exit_classes: np.ndarray
+    low: int
+    high: int
 
 
 class TokenTables:
@@ -28,7 +61,9 @@ class TokenTables:
         self.lock = threading.RLock()
         depth = self.trie.max_depth + 2
         self._path = np.zeros((depth, 5), np.int64)
+        self._frames = np.zeros((depth, 6), np.int64)
         self._pool = np.zeros((depth, 4), np.int32)
+        self._ranges = np.zeros((len(self.trie.tokens) + 1, 2), np.int32)
         self._track = np.zeros(2, np.int64)
         self._ids = np.zeros(len(self.trie.tokens) + 1, np.int32)
         self._nodes = np.zeros(len(self.trie.byte), np.int32)
@@ -55,33 +90,62 @@ class TokenTables:
     def walk(
         self,
         automaton: Automaton,
+        template: Template,
         q: int,
         v: int,
         return_point: int,
         entries: tuple[np.ndarray, np.ndarray],
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
-        """:func:`structgen.masks.walk.walk`, building the states that it runs into.
-
-        Returns token ids, exit nodes and exit classes (views of scratch space: copy what you keep)
-        and the lowest and highest counter on which they hold.
-        """
-        trie = self.trie
+    ) -> Walked:
+        """:func:`structgen.masks.walk.walk`, building the states that it runs into."""
+        trie, t = self.trie, template
         while True:
-            n_ids, n_exits, n_unbuilt = walk(
+            n_ids, n_ranges, n_exits, n_unbuilt = walk(
                 trie.byte, trie.depth, trie.end, trie.first, trie.tokens,
                 automaton.states, automaton.maps, automaton.edges,
                 automaton.returns, automaton.gotos,
+                t.state, t.end, t.at, t.rank, t.exit_rank, t.exit_nodes,
                 entries[0], entries[1], return_point, q, v,
-                self._path, self._pool, self._track,
-                self._ids, self._nodes, self._classes, self._unbuilt,
+                self._path, self._frames, self._pool, self._track,
+                self._ids, self._ranges, self._nodes, self._classes, self._unbuilt,
             )  # fmt: skip
             if n_unbuilt == 0:
                 low, high = self._track.tolist()
-                return (
-                    self._ids[:n_ids], self._nodes[:n_exits], self._classes[:n_exits], low, high,
-                )  # fmt: skip
+                return Walked(
+                    self._ids[:n_ids],
+                    self._ranges[:n_ranges],
+                    self._nodes[:n_exits],
+                    self._classes[:n_exits],
+                    low,
+                    high,
+                )
             for state in set(self._unbuilt[: min(n_unbuilt, len(self._unbuilt))].tolist()):
                 automaton.build(state)
+
+    def template(self, automaton: Automaton, q: int, end: int) -> Template:
+        """The walk of a whole frame's inside, for others to take ranges from.
+
+        ``q`` is a state of ``automaton`` whose frame has one final class, 0, at its state ``end``.
+        """
+        trie, n = self.trie, len(self.trie.byte)
+        at = np.zeros(n, np.uint8)
+        rank, exit_rank = np.zeros(n + 1, np.int32), np.zeros(n + 1, np.int32)
+        n_ids, n_exits = walk_template(
+            trie.byte, trie.depth, trie.end, trie.first, trie.tokens,
+            automaton.states, automaton.maps, automaton.edges, automaton.returns, automaton.gotos,
+            q, self._path, self._pool, self._track, at, rank, exit_rank, self._ids, self._nodes,
+        )  # fmt: skip
+        ids = self._ids[:n_ids].copy()
+        bitmap = np.zeros(self.words, np.int32)
+        to_bitmap(ids, NO_RANGES, ids[:0], bitmap, bitmap)
+        return Template(
+            q, end, at, rank, exit_rank, self._nodes[:n_exits].copy(), ids, bitmap
+        )
+
+    def no_template(self) -> Template:
+        """A template that no walk meets."""
+        empty = np.zeros(0, np.int32)
+        at, bitmap = np.zeros(0, np.uint8), np.zeros(self.words, np.int32)
+        return Template(-1, -1, at, empty, empty, empty, empty, bitmap)
 
     def split(self, text: bytes) -> list[int]:
         """Greedy longest-match tokens of ``text``, without those that a longer token may replace.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numba as nb
 import numpy as np
 
+from structgen.jit import kernel
 from structgen.vocabulary import Vocabulary
 
 
@@ -49,7 +50,7 @@ def build_trie(vocabulary: Vocabulary) -> Trie:
     return Trie(*_flatten(data, offsets.astype(np.int64), tokens, int(lengths.sum()) + 1), tokens)
 
 
-@nb.njit(cache=True)
+@kernel
 def _flatten(data, offsets, tokens, room):
     byte = np.zeros(room, np.uint8)
     depth = np.zeros(room, np.int32)

@@ -5,18 +5,24 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from structgen.jit import kernel
 from structgen.automaton.step import S_EXIT, S_OK, S_UNBUILT, go_to, step
 
 # Columns of the per-depth scratch array.
 D_STATE, D_COUNTER, D_RELATIVE, D_STACK, D_TOP = range(5)
 
 
-@nb.njit(nogil=True, cache=True)
+# Columns of a suspended subtree: where to go on, its end, the next exit and the last, the stack.
+F_NODE, F_STOP, F_EXIT, F_LAST_EXIT, F_STACK, F_TOP = range(6)
+
+
+@kernel(nogil=True)
 def walk(
     node_byte, node_depth, node_end, node_first, tokens,
     states, maps, edges, returns, gotos,
+    template_state, template_end, template_at, template_rank, exit_rank, exit_nodes,
     entry_nodes, entry_classes, return_point, q0, v0,
-    path, pool, track, out_tokens, out_nodes, out_classes, out_unbuilt,
+    path, frames, pool, track, out_tokens, out_ranges, out_nodes, out_classes, out_unbuilt,
 ):  # fmt: skip
     """Walk the whole trie from state ``q0``, or entry subtrees from a return point.
 
@@ -24,11 +30,17 @@ def walk(
     the subtree of ``entry_nodes[i]`` (its own byte included), begun at
     ``gotos[return_point, entry_classes[i]]`` with the saved counter ``v0``.
 
-    Returns ``(n_tokens, n_exits, n_unbuilt)``: ids that end inside the known frames, trie nodes at
-    whose byte control leaves them (with the final class), and states to build before the walk can
-    be repeated. ``track`` [2] receives the interval of counters on which the result is the same.
+    Where the walk meets ``template_state`` at a node at which the template's own walk was in that
+    state too, the subtree's tokens are a range of the template's: it is noted, not walked. Only
+    the places where the template's frame ends in that subtree are walked on, in the frame that
+    opened it (or copied to the exits, where that is the frame the walk began in).
+
+    Returns ``(n_tokens, n_ranges, n_exits, n_unbuilt)``: ids that end inside the known frames,
+    ranges of the template's ids, trie nodes at whose byte control leaves the known frames (with
+    the final class), and states to build before the walk can be repeated. ``track`` [2] receives
+    the interval of counters on which the result is the same.
     """
-    n_tokens, n_exits, n_unbuilt = 0, 0, 0
+    n_tokens, n_ranges, n_exits, n_unbuilt, n_frames = 0, 0, 0, 0, 0
     track[0], track[1] = 0, 2**31 - 1
     n_entries = 1 if return_point < 0 else entry_nodes.shape[0]
     for k in range(n_entries):
@@ -51,34 +63,108 @@ def walk(
             d = node_depth[i] - 1
             path[d, D_STATE], path[d, D_COUNTER], path[d, D_RELATIVE] = q, v, relative
             path[d, D_STACK], path[d, D_TOP] = -1, 0
-        while i < stop:
-            d = node_depth[i]
-            status, q, v, relative, sp, top = step(
-                states, maps, edges, returns, gotos, pool, track,
-                path[d - 1, D_STATE], path[d - 1, D_COUNTER], path[d - 1, D_RELATIVE],
-                path[d - 1, D_STACK], path[d - 1, D_TOP], node_byte[i],
-            )  # fmt: skip
-            if status == S_OK:
-                path[d, D_STATE], path[d, D_COUNTER], path[d, D_RELATIVE] = q, v, relative
-                path[d, D_STACK], path[d, D_TOP] = sp, top
-                for t in range(node_first[i], node_first[i + 1]):
-                    out_tokens[n_tokens] = tokens[t]
-                    n_tokens += 1
-                i += 1
-                continue
-            if status == S_EXIT:
-                out_nodes[n_exits], out_classes[n_exits] = i, q
-                n_exits += 1
-            elif status == S_UNBUILT:
-                out_unbuilt[n_unbuilt % out_unbuilt.shape[0]] = q
-                n_unbuilt += 1
-            i = np.int64(node_end[i])
-    return n_tokens, n_exits, n_unbuilt
+        while True:
+            while i < stop:
+                d = node_depth[i]
+                status, q, v, relative, sp, top = step(
+                    states, maps, edges, returns, gotos, pool, track,
+                    path[d - 1, D_STATE], path[d - 1, D_COUNTER], path[d - 1, D_RELATIVE],
+                    path[d - 1, D_STACK], path[d - 1, D_TOP], node_byte[i],
+                )  # fmt: skip
+                if status != S_OK:
+                    if status == S_EXIT:
+                        out_nodes[n_exits], out_classes[n_exits] = i, q
+                        n_exits += 1
+                    elif status == S_UNBUILT:
+                        out_unbuilt[n_unbuilt % out_unbuilt.shape[0]] = q
+                        n_unbuilt += 1
+                    i = np.int64(node_end[i])
+                    continue
+                if q != template_state or not template_at[i]:
+                    path[d, D_STATE], path[d, D_COUNTER], path[d, D_RELATIVE] = q, v, relative
+                    path[d, D_STACK], path[d, D_TOP] = sp, top
+                    for t in range(node_first[i], node_first[i + 1]):
+                        out_tokens[n_tokens] = tokens[t]
+                        n_tokens += 1
+                    i += 1
+                    continue
+                end = np.int64(node_end[i])
+                if template_rank[i] < template_rank[end]:
+                    last = out_ranges[n_ranges - 1, 1] if n_ranges > 0 else -1
+                    if last == template_rank[i]:
+                        out_ranges[n_ranges - 1, 1] = template_rank[end]
+                    else:
+                        out_ranges[n_ranges, 0] = template_rank[i]
+                        out_ranges[n_ranges, 1] = template_rank[end]
+                        n_ranges += 1
+                first_exit, last_exit = exit_rank[i], exit_rank[end]
+                if sp < 0:
+                    for e in range(first_exit, last_exit):
+                        out_nodes[n_exits], out_classes[n_exits] = exit_nodes[e], 0
+                        n_exits += 1
+                elif first_exit < last_exit:
+                    frames[n_frames, F_NODE], frames[n_frames, F_STOP] = end, stop
+                    frames[n_frames, F_EXIT], frames[n_frames, F_LAST_EXIT] = first_exit, last_exit
+                    frames[n_frames, F_STACK], frames[n_frames, F_TOP] = sp, top
+                    n_frames += 1
+                    stop = np.int64(0)
+                i = end
+            if n_frames == 0:
+                break
+            f = n_frames - 1
+            if frames[f, F_EXIT] < frames[f, F_LAST_EXIT]:
+                i = np.int64(exit_nodes[frames[f, F_EXIT]])
+                frames[f, F_EXIT] += 1
+                stop = np.int64(node_end[i])
+                d = node_depth[i] - 1
+                path[d, D_STATE], path[d, D_COUNTER], path[d, D_RELATIVE] = template_end, 0, -1
+                path[d, D_STACK], path[d, D_TOP] = frames[f, F_STACK], frames[f, F_TOP]
+            else:
+                i, stop = np.int64(frames[f, F_NODE]), np.int64(frames[f, F_STOP])
+                n_frames -= 1
+    return n_tokens, n_ranges, n_exits, n_unbuilt
 
 
-@nb.njit(cache=True)
-def to_bitmap(ids, bitmap):
-    """Set the bits of ``ids`` in ``bitmap`` (int32 words, least significant bit first)."""
-    bitmap[:] = 0
-    for t in ids:
-        bitmap[t >> 5] |= np.int32(np.uint32(1) << np.uint32(t & 31))
+@kernel(nogil=True)
+def walk_template(
+    node_byte, node_depth, node_end, node_first, tokens,
+    states, maps, edges, returns, gotos, q0,
+    path, pool, track, at, rank, exit_rank, out_tokens, out_nodes,
+):  # fmt: skip
+    """The walk from ``q0`` that other walks take ranges from; ``q0``'s frame has one final class.
+
+    Fills ``at`` (uint8 [N], is the walk in ``q0`` at this node), ``rank`` and ``exit_rank`` (int32
+    [N + 1], ids and exits at nodes before this one); returns the numbers of ids and exits.
+    """
+    n_tokens, n_exits = 0, 0
+    n = np.int64(node_byte.shape[0])
+    path[0, D_STATE], path[0, D_COUNTER], path[0, D_RELATIVE] = q0, 0, -1
+    path[0, D_STACK], path[0, D_TOP] = -1, 0
+    at[:] = 0
+    rank[0], exit_rank[0] = 0, 0
+    i = np.int64(1)
+    while i < n:
+        d = node_depth[i]
+        rank[i], exit_rank[i] = n_tokens, n_exits
+        status, q, v, relative, sp, top = step(
+            states, maps, edges, returns, gotos, pool, track,
+            path[d - 1, D_STATE], path[d - 1, D_COUNTER], path[d - 1, D_RELATIVE],
+            path[d - 1, D_STACK], path[d - 1, D_TOP], node_byte[i],
+        )  # fmt: skip
+        if status == S_OK:
+            path[d, D_STATE], path[d, D_COUNTER], path[d, D_RELATIVE] = q, v, relative
+            path[d, D_STACK], path[d, D_TOP] = sp, top
+            at[i] = q == q0
+            for t in range(node_first[i], node_first[i + 1]):
+                out_tokens[n_tokens] = tokens[t]
+                n_tokens += 1
+            i += 1
+            continue
+        if status == S_EXIT:
+            out_nodes[n_exits] = i
+            n_exits += 1
+        for j in range(i + 1, node_end[i]):
+            rank[j], exit_rank[j] = n_tokens, n_exits
+        i = np.int64(node_end[i])
+    rank[n], exit_rank[n] = n_tokens, n_exits
+    return n_tokens, n_exits

@@ -37,6 +37,7 @@ class Frames:
     def __init__(self, automaton: Automaton, whitespace: Whitespace = NO_WHITESPACE) -> None:
         self.automaton = automaton
         self.whitespace = whitespace
+        self._finals: dict[tuple[int, int], int] = {}
 
     def position(
         self,
@@ -60,6 +61,14 @@ class Frames:
             self.automaton.set_bytes(q, [*(here if spaces.optional else []), *blanks])
 
         return self.automaton.new_state(build, hi=hi)
+
+    def final(self, cls: int, *, hi: int = NO_LIMIT) -> int:
+        """A state that ends its frame with class ``cls``; entered with a counter up to ``hi``."""
+        state = self._finals.get((cls, hi))
+        if state is None:
+            state = self._finals[cls, hi] = self.automaton.reserve_state(hi=hi)
+            self.automaton.set_final(state, cls)
+        return state
 
     def value(self, entries: Sequence[Entry], return_point: int) -> list[ByteEdge]:
         """The edges that begin a value which returns to ``return_point``."""

@@ -8,8 +8,9 @@ import numpy as np
 
 from structgen.automaton.lift import Lifted, lift
 from structgen.automaton.step import NO_LIMIT
-from structgen.automaton.tables import NO_EDGE, Edge
+from structgen.automaton.tables import NO_EDGE, Edge, move
 from structgen.regular.dfa import DFA
+from structgen.schema.library import Library
 
 # Every string is a sequence of these; surrogates are no code points of text.
 SCALARS = ((0, 0xD7FF), (0xE000, 0x10FFFF))
@@ -19,12 +20,14 @@ SCALARS = ((0, 0xD7FF), (0xE000, 0x10FFFF))
 Key = tuple[str, Edge | None, int]
 
 
-def key_block(keys: Iterable[Key], other: Edge | None, usable: np.ndarray) -> Lifted:
+def key_block(keys: Iterable[Key], library: Library, *, others: bool = False) -> Lifted:
     """The inside of a property's name, in every spelling.
 
-    ``other`` is the edge on the closing quote of a name that is not among ``keys``; None allows
-    only those. A name amid which no allowed name could still be completed has no state.
+    With ``others``, names that are not among ``keys`` are allowed too and end like any string,
+    with class 0; once a name differs from all of ``keys`` it is read by the library's states of
+    any string. A name amid which no allowed name could still be completed has no state.
     """
+    other: Edge | None = move(library.end) if others else None
     children: list[dict[int, int]] = [{}]
     quotes: list[Edge | None] = [None]  # None: not the end of a name
     limits: list[int] = [-1]
@@ -49,6 +52,7 @@ def key_block(keys: Iterable[Key], other: Edge | None, usable: np.ndarray) -> Li
             limits[node] = limit
         quotes[node] = edge if edge is not None else NO_EDGE
     n = len(children)
+    tail = None
     lo: list[int] = []
     hi: list[int] = []
     target: list[int] = []
@@ -69,6 +73,7 @@ def key_block(keys: Iterable[Key], other: Edge | None, usable: np.ndarray) -> Li
         offsets.append(len(lo))
         edges.append(other)
         limits = [NO_LIMIT] * (n + 1)
+        tail = (n, library.string_states)
     dfa = DFA(
         np.array(offsets, np.int32),
         np.array(lo, np.int32),
@@ -76,7 +81,9 @@ def key_block(keys: Iterable[Key], other: Edge | None, usable: np.ndarray) -> Li
         np.array(target, np.int32),
         np.zeros(len(edges), np.int32),
     )
-    return lift(dfa, edges, limits=np.array(limits, np.int32), usable=usable)
+    return lift(
+        dfa, edges, limits=np.array(limits, np.int32), usable=library.usable, tail=tail
+    )
 
 
 def _with_gaps(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from structgen.automaton.lift import ALL_BYTES, lift
+from structgen.automaton.lift import ALL_BYTES, lift, tail_states
 from structgen.automaton.tables import Automaton, move
 from structgen.errors import GrammarSyntaxError, SchemaError, StructgenError
 from structgen.regular.dfa import DFA, any_string
@@ -38,6 +38,8 @@ class Library:
         string, number, integer, true, false, null, object, array: entries
             (how a value of the kind may begin).
         any_value: the entries of all kinds together.
+        string_states: the states inside any string, by form; see
+            :func:`structgen.automaton.lift.tail_states`.
         usable: uint8 [256], bytes that the vocabulary spells alone.
     """
 
@@ -57,7 +59,9 @@ class Library:
         self.whitespace = _whitespace(a, whitespace, max_whitespace)
         frames = Frames(a, self.whitespace)
         inside = lift(any_string(), [move(self.end)], usable=usable)
-        self.string: list[Entry] = [(b'"', inside.place(a))]
+        first = inside.place(a)
+        self.string: list[Entry] = [(b'"', first)]
+        self.string_states = tail_states(inside, first)
         self.number = byte_entries(a, place_bytes(a, number()))
         self.integer = byte_entries(a, place_bytes(a, number(integer=True)))
         self.true = [add_literal(a, b"true", self.end)]

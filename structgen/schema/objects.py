@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from structgen.automaton.step import NO_LIMIT
-from structgen.automaton.tables import Edge, move, set_counter
-from structgen.schema.algebra import OBJECT, Formula
+from structgen.automaton.tables import move, push, set_counter
+from structgen.schema.algebra import Formula
 from structgen.schema.base import Builder
 from structgen.schema.frames import ByteEdge, Entry
 from structgen.schema.keys import Key, key_block
@@ -59,9 +59,9 @@ class ObjectFrame:
                 self.first_of.append(i + 1)
         n = len(self.first_of)
         self._comma: list[int | None] = [None] * n
-        self._names: list[int | None] = [None] * n
+        self._quotes: list[ByteEdge | None] = [None] * n
         self._return: list[int | None] = [None] * n
-        self._values: dict[tuple[Formula, int], int] = {}
+        self._colons: dict[tuple[Formula, int], int] = {}
 
     def _build_start(self, q: int) -> None:
         self._prepare()
@@ -91,7 +91,7 @@ class ObjectFrame:
         edges: list[ByteEdge] = []
         if self._highest(s) >= 0:
             if at_start:
-                edges.append((b'"', move(self._names_state(s))))
+                edges.append(self._quote(s))
             else:
                 edges.append((b",", move(self._comma_state(s))))
         if self._is_last(s):
@@ -102,63 +102,66 @@ class ObjectFrame:
         state = self._comma[s]
         if state is None:
             state = self._comma[s] = self.builder.frames.position(
-                lambda: [(b'"', move(self._names_state(s)))], hi=self._highest(s)
+                lambda: [self._quote(s)], hi=self._highest(s)
             )
         return state
 
-    def _names_state(self, s: int) -> int:
-        state = self._names[s]
-        if state is None:
-            state = self._names[s] = self.automaton.new_state(
-                lambda q: self._build_names(q, s), hi=self._highest(s)
-            )
-        return state
+    def _quote(self, s: int) -> ByteEdge:
+        """The edge that begins the name of a property of segment ``s``.
 
-    def _build_names(self, q: int, s: int) -> None:
-        names = self._segment(s)
-        keys: list[Key] = []
+        The name is a frame of its own that inherits the counter. Its final class is 0 for a name
+        that is not declared, and otherwise one more than its place in the segment.
+        """
+        edge = self._quotes[s]
+        if edge is None:
+            names = self._segment(s)
+            following = [s + 1 if p.required else s for _, p in names]
+            gotos = [
+                (self._colon_state(p.formula, after), set_counter(i + 1))
+                for (i, p), after in zip(names, following, strict=True)
+            ]
+            others = self._is_last(s) and self.is_open
+            other = (-1, 0)
+            if others:
+                other = (self._colon_state(self.other, s), set_counter(len(self.properties)))
+            back = self.automaton.new_return([other, *gotos])
+            state = self.automaton.new_state(
+                lambda q: self._build_names(q, s, names, others), hi=self._highest(s)
+            )
+            edge = self._quotes[s] = (b'"', push(back, state, inherit=True))
+        return edge
+
+    def _build_names(
+        self, q: int, s: int, names: list[tuple[int, _Property]], others: bool
+    ) -> None:
         # Where only one property can come next, the counter says nothing.
         single = len(names) == 1 and not self._is_last(s)
-        for i, p in names:
+        keys: list[Key] = []
+        for cls, (i, p) in enumerate(names, 1):
             limit = NO_LIMIT if single or p.required else i
-            keys.append((p.name, self._name_end(i, p, s, limit), limit))
-        other: Edge | None = None
-        if self._is_last(s) and self.is_open:
+            keys.append((p.name, move(self.builder.frames.final(cls, hi=limit)), limit))
+        if others:
             here = {i for i, _ in names}
             keys += [(p.name, None, -1) for i, p in enumerate(self.properties) if i not in here]
-            other = self._other_end()
-        block = key_block(keys, other, self.builder.library.usable)
+        block = key_block(keys, self.builder.library, others=others)
         self.automaton.alias(q, block.place(self.automaton))
 
     # -- after a name ---------------------------------------------------------------------------
 
-    def _name_end(self, i: int, p: _Property, s: int, limit: int) -> Edge:
-        following = s + 1 if p.required else s
-
-        def colon() -> list[ByteEdge]:
-            return [(b":", move(self._value_state(p.formula, following), set_counter(i + 1)))]
-
-        return move(self.builder.frames.position(colon, hi=limit))
-
-    def _other_end(self) -> Edge:
-        s = len(self.first_of) - 1
-        n = len(self.properties)
-
-        def colon() -> list[ByteEdge]:
-            return [(b":", move(self._value_state(self.other, s), set_counter(n)))]
-
-        return move(self.builder.frames.position(colon))
-
-    def _value_state(self, formula: Formula, following: int) -> int:
+    def _colon_state(self, formula: Formula, following: int) -> int:
         key = (formula, following)
-        state = self._values.get(key)
+        state = self._colons.get(key)
         if state is None:
-            state = self._values[key] = self.builder.frames.position(
-                lambda: self.builder.frames.value(
-                    self.builder.entries(formula), self._return_point(following)
-                )
+            state = self._colons[key] = self.builder.frames.position(
+                lambda: [(b":", move(self._value_state(formula, following)))]
             )
         return state
+
+    def _value_state(self, formula: Formula, following: int) -> int:
+        frames = self.builder.frames
+        return frames.position(
+            lambda: frames.value(self.builder.entries(formula), self._return_point(following))
+        )
 
     def _return_point(self, s: int) -> int:
         """Where values before segment ``s`` return to."""
@@ -193,5 +196,3 @@ def property_order(shapes: Conjunct) -> list[str]:
                 order.append(name)
     return order
 
-
-__all__ = ["OBJECT", "ObjectFrame", "property_order"]

@@ -29,7 +29,7 @@ from structgen.schema.atoms import (
     StringPattern,
 )
 from structgen.schema.frames import Entry, byte_entries, place_bytes
-from structgen.schema.keys import key_block
+from structgen.schema.keys import SCALARS, key_block
 from structgen.schema.library import Library
 
 _pattern = lru_cache(maxsize=4096)(compile_pattern)
@@ -233,10 +233,18 @@ class Scalars:
             )  # fmt: skip
         atom = self.algebra.terms[i].atom
         if isinstance(atom, StringIn):
-            return self._place(key_block([(s, closing, NO_LIMIT) for s in atom.values], None, usable))
+            return self._place(
+                key_block([(s, closing, NO_LIMIT) for s in atom.values], self.library)
+            )
         dfa = self.language(STRING, i)
         quotes: list[Edge] = [closing if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
-        return self._place(lift(dfa, quotes, usable=usable))
+        tail = _any_string_state(dfa)
+        return self._place(
+            lift(
+                dfa, quotes, usable=usable,
+                tail=None if tail is None else (tail, self.library.string_states),
+            )
+        )  # fmt: skip
 
     def _place(self, lifted: Any) -> list[Entry]:
         return [(b'"', lifted.place(self.automaton))]
@@ -285,6 +293,16 @@ class Scalars:
             ends.append(end)
         quotes = [move(ends[c]) if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
         return self._place(lift(dfa, quotes, usable=self.library.usable)), masks
+
+
+def _any_string_state(dfa: DFA) -> int | None:
+    """A state from which every string is accepted (a minimal automaton has one at most)."""
+    for s in np.flatnonzero(dfa.final >= 0).tolist():
+        k = slice(int(dfa.offsets[s]), int(dfa.offsets[s + 1]))
+        own = zip(dfa.lo[k].tolist(), dfa.hi[k].tolist(), dfa.target[k].tolist(), strict=True)
+        if list(own) == [(lo, hi, s) for lo, hi in SCALARS]:
+            return s
+    return None
 
 
 def _all_accept(classes: tuple[int, ...]) -> int:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from structgen.automaton.tables import Edge, move
+from structgen.automaton.step import NO_LIMIT
+from structgen.automaton.tables import move, push
 from structgen.errors import LimitExceeded
 from structgen.schema.algebra import ANYTHING, ARRAY, OBJECT, Formula
 from structgen.schema.base import Builder
@@ -170,15 +171,16 @@ class ObjectVerdicts(_Verdicts):
         return [(b"{", self.automaton.new_state(build))]
 
     def _edges(self, i: int, alive: int, at_start: bool) -> list[ByteEdge]:
-        keys, other = self._choices(i, alive)
+        names, other = self._choices(i, alive)
         edges: list[ByteEdge] = []
-        if any(edge is not None for _, edge, _ in keys) or other is not None:
-            usable = self.builder.library.usable
-
-            def names(q: int) -> None:
-                self.automaton.alias(q, key_block(keys, other, usable).place(self.automaton))
-
-            quote: ByteEdge = (b'"', move(self.automaton.new_state(names)))
+        if names or other is not None:
+            back = self.automaton.new_return(
+                [(-1 if other is None else other, 0), *((colon, 0) for _, colon in names)]
+            )
+            state = self.automaton.new_state(
+                lambda q: self._build_names(q, [name for name, _ in names], other is not None)
+            )
+            quote: ByteEdge = (b'"', push(back, state))
             if at_start:
                 edges.append(quote)
             else:
@@ -191,26 +193,33 @@ class ObjectVerdicts(_Verdicts):
             edges.append((b"}", move(end)))
         return edges
 
-    def _choices(self, i: int, alive: int) -> tuple[list[Key], Edge | None]:
-        """The properties that may come at position ``i``, and the edge of undeclared ones."""
-        keys: list[Key] = []
-        produced: set[int] = set()
+    def _build_names(self, q: int, names: list[str], others: bool) -> None:
+        """The names that may come, each with a class of its own; 0: none that is declared."""
+        keys: list[Key] = [
+            (name, move(self.builder.frames.final(cls)), NO_LIMIT)
+            for cls, name in enumerate(names, 1)
+        ]
+        if others:
+            chosen = set(names)
+            keys += [(name, None, -1) for name in self.order if name not in chosen]
+        block = key_block(keys, self.builder.library, others=others)
+        self.automaton.alias(q, block.place(self.automaton))
+
+    def _choices(self, i: int, alive: int) -> tuple[list[tuple[str, int]], int | None]:
+        """The properties that may come at position ``i``, each with the state after its name, and
+        that state for undeclared ones."""
+        names: list[tuple[str, int]] = []
         for j in range(i, len(self.order)):
-            edge = self._name_end(self.order[j], j + 1, alive)
-            if edge is not None:
-                keys.append((self.order[j], edge, 2**31 - 1))
-                produced.add(j)
+            colon = self._colon_state(self.order[j], j + 1, alive)
+            if colon is not None:
+                names.append((self.order[j], colon))
             alive &= ~self.requiring[j]
             if not self.is_possible(alive):
-                return keys, None
-        other = self._name_end(None, len(self.order), alive)
-        if other is not None:
-            keys += [
-                (name, None, -1) for j, name in enumerate(self.order) if j not in produced
-            ]
-        return keys, other
+                return names, None
+        return names, self._colon_state(None, len(self.order), alive)
 
-    def _name_end(self, name: str | None, following: int, alive: int) -> Edge | None:
+    def _colon_state(self, name: str | None, following: int, alive: int) -> int | None:
+        """The state after a property's name, or None where it must not come."""
         sat = self.builder.sat
         formulas, own, clauses = self.nested(
             alive, lambda k: sat.shape_property(self.shapes[k], name)
@@ -227,7 +236,7 @@ class ObjectVerdicts(_Verdicts):
             value = frames.position(lambda: self.builder.judged(formulas, clauses, follow))
             return [(b":", move(value))]
 
-        return move(frames.position(colon))
+        return frames.position(colon)
 
     def _after_state(self, i: int, alive: int) -> int:
         state = self._after.get((i, alive))

@@ -1,0 +1,45 @@
+"""Compiled array kernels, cached on disk.
+
+numba keeps a compiled function as long as the file that defines it is unchanged. Our kernels inline
+functions of other files, so a change there must count as well: the stamp of every kernel covers the
+sources of all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba as nb
+
+_KERNEL_SOURCES = (
+    "automaton/lift.py",
+    "automaton/pointers.py",
+    "automaton/step.py",
+    "masks/decode.py",
+    "masks/rows.py",
+    "masks/trie.py",
+    "masks/walk.py",
+)
+
+
+@cache
+def _stamp() -> str:
+    digest = hashlib.sha256()
+    for name in _KERNEL_SOURCES:
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()
+
+
+def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """``numba.njit(cache=True, **options)`` with a stamp over the sources of all kernels."""
+
+    def decorate(f: Callable[..., Any]) -> Any:
+        compiled = nb.njit(cache=True, **options)(f)
+        compiled._cache._cache_file._source_stamp = _stamp()
+        return compiled
+
+    return decorate if function is None else decorate(function)
