@@ -26,21 +26,27 @@ def allocate_bitmask(batch: int, vocab_size: int) -> np.ndarray:
 def row_address(mask: Any, row: int, words: int) -> int:
     """The address of ``mask[row]``; checks what a wrong mask would turn into a stray write."""
     if isinstance(mask, np.ndarray):
-        shape, kind, base, stride = mask.shape, mask.dtype == np.int32, mask, mask.strides
-        if len(shape) == 2 and kind and stride[1] == 4 and shape[1] == words:
-            if 0 <= row < shape[0] and mask.flags.writeable:
-                return int(base.ctypes.data) + row * stride[0]
-    elif hasattr(mask, "data_ptr"):
+        shape = mask.shape
+        # A strided or read-only row would be written past, or against its owner's will.
         if (
-            mask.dim() == 2
-            and mask.element_size() == 4
-            and not mask.is_floating_point()
-            and mask.device.type == "cpu"
-            and mask.stride(1) == 1
-            and mask.shape[1] == words
-            and 0 <= row < mask.shape[0]
+            len(shape) == 2
+            and shape[1] == words
+            and 0 <= row < shape[0]
+            and mask.dtype == np.int32
+            and mask.strides[1] == 4
+            and mask.flags.writeable
         ):
-            return int(mask.data_ptr()) + row * mask.stride(0) * 4
+            return int(mask.ctypes.data) + row * mask.strides[0]
+    elif hasattr(mask, "data_ptr") and (
+        mask.dim() == 2
+        and mask.element_size() == 4
+        and not mask.is_floating_point()
+        and mask.device.type == "cpu"
+        and mask.stride(1) == 1
+        and mask.shape[1] == words
+        and 0 <= row < mask.shape[0]
+    ):
+        return int(mask.data_ptr()) + row * mask.stride(0) * 4
     shape = tuple(getattr(mask, "shape", ()))
     raise StructgenError(
         f"row {row} of a mask of shape {shape}: expected a CPU int32 mask [batch, {words}], "
@@ -48,9 +54,7 @@ def row_address(mask: Any, row: int, words: int) -> int:
     )
 
 
-def apply_bitmask(
-    logits: torch.Tensor, mask: Any, indices: Any = None
-) -> None:
+def apply_bitmask(logits: torch.Tensor, mask: Any, indices: Any = None) -> None:
     """Set the logits of forbidden tokens to minus infinity, in place; on the CPU or a GPU.
 
     Args:

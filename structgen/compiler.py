@@ -128,9 +128,7 @@ class Compiler:
         self._libraries: dict[str, tuple[Library, MaskGrammar]] = {}
         self._lock = threading.RLock()
 
-    def compile_json_schema(
-        self, schema: Any, *, whitespace: str = "flexible"
-    ) -> CompiledGrammar:
+    def compile_json_schema(self, schema: Any, *, whitespace: str = "flexible") -> CompiledGrammar:
         """Compile a JSON Schema.
 
         Args:
@@ -221,14 +219,10 @@ class Compiler:
         with self._lock:
             found = self._libraries.get(whitespace)
             if found is None:
-                library = Library(
-                    whitespace, self.limits.whitespace, self._tokens.usable_bytes()
-                )
+                library = Library(whitespace, self.limits.whitespace, self._tokens.usable_bytes())
                 masks = MaskGrammar(self._tokens, library.automaton)
                 inside = int(library.string_states[DONE])
-                masks.store.template = self._tokens.template(
-                    library.automaton, inside, library.end
-                )
+                masks.store.template = self._tokens.template(library.automaton, inside, library.end)
                 found = (library, masks)
                 if len(self._libraries) >= 16:  # explicit patterns: keep the most recent ones
                     self._libraries.pop(next(iter(self._libraries)))
@@ -278,5 +272,3 @@ class Compiler:
             while total > self._cache_bytes and len(self._cache) > 1:
                 total -= self._cache.popitem(last=False)[1].nbytes
         return grammar
-
-

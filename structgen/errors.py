@@ -19,7 +19,7 @@ class SchemaError(StructgenError):
 
 
 class UnsupportedSchemaError(SchemaError):
-    """A keyword constrains the value in a way that is not enforced; nothing is dropped in silence."""
+    """A keyword constrains the value in a way that is not enforced; it is not dropped."""
 
     def __init__(self, message: str, *, keyword: str, pointer: str = "#") -> None:
         super().__init__(message, pointer=pointer)

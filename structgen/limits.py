@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Exceeding one raises :class:`structgen.LimitExceeded` naming the limit, its value and the place.
+    """Exceeding one raises :class:`structgen.LimitExceeded`: which limit, its value, and where.
 
     Attributes:
         schema_bytes: size of the schema as UTF-8 JSON text.

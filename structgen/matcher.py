@@ -57,9 +57,7 @@ class Matcher:
         """Append bytes, one step of history. False, and nothing changed, where they do not fit."""
         buffer = np.frombuffer(data, np.uint8) if data else np.zeros(1, np.uint8)
         address = int(buffer.ctypes.data)
-        while (
-            answer := k.accept_bytes(self._kernels, self._address, address, len(data))
-        ) > k.YES:
+        while (answer := k.accept_bytes(self._kernels, self._address, address, len(data))) > k.YES:
             self._resolve(answer)
         return answer == k.YES
 

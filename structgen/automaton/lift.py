@@ -13,19 +13,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 
-from structgen.jit import kernel
 from structgen.automaton.step import ARG, BASE, COUNT, DEAD, HI, LO, MAP, NO_LIMIT, TARGET
 from structgen.automaton.tables import Automaton, Edge
+from structgen.jit import kernel
 from structgen.regular.dfa import DFA
 
 # Forms. C1..C3: continuation bytes to come; E0, ED, F0, F4: after lead bytes whose next byte is
 # restricted; ESC: after a backslash; H4..H1: hex digits to come; HD: after a first digit D;
 # S2, S1: digits of a high surrogate to come; PB, PU, PD, PC: the backslash, u, D, C-F of its
 # partner; P2, P1: the partner's last digits.
-DONE, C1, C2, C3, E0, ED, F0, F4, ESC, H4, H3, H2, H1, HD, S2, S1, PB, PU, PD, PC, P2, P1 = range(22)
+DONE, C1, C2, C3, E0, ED, F0, F4, ESC, H4, H3, H2, H1, HD, S2, S1, PB, PU, PD, PC, P2, P1 = range(
+    22
+)
 N_FORMS = 22
 LAST_CODE_POINT = 0x10FFFF
 IS_OUTER = 3  # extra edge column: the target is a state of the automaton, not of this lift
@@ -33,7 +34,7 @@ IS_OUTER = 3  # extra edge column: the target is a state of the automaton, not o
 
 @kernel
 def _classify(offsets, lo, hi, target, s, a, b):
-    """What state ``s`` does on all code points of [a, b]: (-1: dead | 0: mixed | 1: one, target)."""
+    """What state ``s`` does on all of [a, b]: (-1: dead | 0: mixed | 1: one, target)."""
     first, last = offsets[s], offsets[s + 1]
     left, right = first, last
     while left < right:  # first range with hi >= a
@@ -70,15 +71,15 @@ def _classify_form(offsets, lo, hi, target, s, form, start):
         return _classify(offsets, lo, hi, target, s, 0x100000, LAST_CODE_POINT)
     if form == H3:
         return _classify(offsets, lo, hi, target, s, start, start + 4095)
-    if form == H2 or form == P2:
+    if form in (H2, P2):
         return _classify(offsets, lo, hi, target, s, start, start + 255)
-    if form == H1 or form == P1:
+    if form in (H1, P1):
         return _classify(offsets, lo, hi, target, s, start, start + 15)
     if form == S2:
         return _classify(offsets, lo, hi, target, s, start, start + 0x3FFFF)
     if form == S1:
         return _classify(offsets, lo, hi, target, s, start, start + 0x3FFF)
-    if form == PB or form == PU or form == PD or form == PC:
+    if form in (PB, PU, PD, PC):
         return _classify(offsets, lo, hi, target, s, start, start + 1023)
     # ESC, H4 and HD reach two stretches, below and above the surrogates.
     low = 0xD000 if form == HD else 0
@@ -103,11 +104,11 @@ def _child(form, i, start):
     """Child ``i`` of a block of 64 (continuation) or 16 (hex) children: (form, start), -1: none."""
     if form == C1:
         return DONE, start + i
-    if form == C2 or form == E0 or form == ED:
+    if form in (C2, E0, ED):
         if (form == E0 and i < 32) or (form == ED and i >= 32):
             return -1, 0
         return C1, start + 64 * i
-    if form == C3 or form == F0 or form == F4:
+    if form in (C3, F0, F4):
         if (form == F0 and i < 16) or (form == F4 and i >= 16):
             return -1, 0
         return C2, start + 4096 * i
@@ -119,7 +120,7 @@ def _child(form, i, start):
         return H2, start + 256 * i
     if form == H2:
         return H1, start + 16 * i
-    if form == H1 or form == P1:
+    if form in (H1, P1):
         return DONE, start + i
     if form == HD:
         if i < 8:
@@ -145,7 +146,7 @@ def _lift(
     offsets, lo, hi, target, limits, quote, count, usable, tail, uniform,
     states, edges, maps, slots, work,
 ):  # fmt: skip
-    """Fill ``states``, ``edges`` and ``maps``; returns their lengths, or -1s where one is too small.
+    """Fill ``states``, ``edges``, ``maps``; returns their lengths, or -1s where one is too small.
 
     ``tail`` is a source state whose blocks exist already: ``uniform[tail]`` holds their states,
     as ``-2 - state`` because they are not of this lift; -1: none.
@@ -181,15 +182,13 @@ def _lift(
             n_children = 128 + 51 + 1
         elif form == ESC:
             n_children = 9
-        elif form == PB or form == PU or form == PD:
+        elif form in (PB, PU, PD):
             n_children = 1
         elif C1 <= form <= F4:
             n_children = 64
         else:
             n_children = 16
-        ascii_only = form == -1 and (
-            offsets[s] == offsets[s + 1] or hi[offsets[s + 1] - 1] < 128
-        )
+        ascii_only = form == -1 and (offsets[s] == offsets[s + 1] or hi[offsets[s + 1] - 1] < 128)
         for i in range(n_children):
             b2 = -1
             if form == -1:
@@ -370,7 +369,7 @@ def _lift(
 @kernel
 def _touches(form, start, a, b):
     """Can a form from ``start`` still become a code point of [a, b]?"""
-    if form == ESC or form == H4:
+    if form in (ESC, H4):
         return True
     if form == HD:
         return (a <= 0xD7FF and b >= 0xD000) or b >= 0x10000
@@ -385,17 +384,17 @@ def _touches(form, start, a, b):
     size = 1
     if form == C1:
         size = 64
-    elif form == C2 or form == H3:
+    elif form in (C2, H3):
         size = 4096
-    elif form == C3 or form == S2:
+    elif form in (C3, S2):
         size = 0x40000
     elif form == S1:
         size = 0x4000
-    elif form == PB or form == PU or form == PD or form == PC:
+    elif form in (PB, PU, PD, PC):
         size = 1024
-    elif form == H2 or form == P2:
+    elif form in (H2, P2):
         size = 256
-    elif form == H1 or form == P1:
+    elif form in (H1, P1):
         size = 16
     return a <= start + size - 1 and b >= start
 

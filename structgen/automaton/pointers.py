@@ -13,10 +13,10 @@ from numba.extending import intrinsic
 
 
 @intrinsic
-def _as_pointer(typingctx, address):  # type: ignore[no-untyped-def]
+def _as_pointer(typingctx, address):
     """The integer ``address`` as a void pointer."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
 
     return types.voidptr(types.int64), codegen

@@ -99,7 +99,7 @@ def step(states, maps, edges, returns, gotos, pool, track, q, v, relative, sp, t
 
 @nb.njit(inline="always")
 def pop(states, returns, gotos, pool, track, cls, frames, sp):
-    """Leave ``frames`` frames with final class ``cls``; returns ``(status, q, v, relative, sp)``."""
+    """Leave ``frames`` frames with class ``cls``; returns ``(status, q, v, relative, sp)``."""
     for _ in range(frames - 1):
         if sp < 0:
             return S_DEAD, np.int64(0), np.int64(0), np.int64(-1), sp

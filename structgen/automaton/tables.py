@@ -35,7 +35,6 @@ import numpy as np
 from structgen.automaton.step import (
     ARG,
     BASE,
-    COUNT,
     DEAD,
     END,
     HI,
@@ -135,9 +134,7 @@ class Automaton:
             self._map_ids[byte_classes] = found
         return found
 
-    def new_state(
-        self, builder: Callable[[int], None], *, lo: int = 0, hi: int = NO_LIMIT
-    ) -> int:
+    def new_state(self, builder: Callable[[int], None], *, lo: int = 0, hi: int = NO_LIMIT) -> int:
         """Allocate a state. ``builder(state)`` is called when it is first entered."""
         q = self.reserve_state(lo=lo, hi=hi)
         self._builders[q] = builder
@@ -218,7 +215,7 @@ class Automaton:
         return q
 
     def build_all(self, limit: int = NO_LIMIT) -> None:
-        """Build every state that is still waiting (they may add more); stops at ``limit`` states."""
+        """Build all states that are waiting (they may add more); stops at ``limit`` states."""
         while self._builders and self.n_states < limit:
             self.build(next(iter(self._builders)))
 
@@ -242,9 +239,7 @@ class Automaton:
         pops = np.flatnonzero(edges[:, TARGET] < DEAD)
         _check(edges[pops, ARG] >= 1, pops, "pop of no frame")
         returns, gotos = self.returns[: self.n_returns], self.gotos[: self.n_gotos]
-        _check(
-            returns.sum(axis=1) <= self.n_gotos, np.arange(len(returns)), "gotos out of range"
-        )
+        _check(returns.sum(axis=1) <= self.n_gotos, np.arange(len(returns)), "gotos out of range")
         _check((gotos[:, 0] >= -1) & (gotos[:, 0] < n), np.arange(len(gotos)), "goto out of range")
         waiting = set(np.flatnonzero(states[:, MAP] == UNBUILT).tolist())
         if waiting != set(self._builders):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from structgen.jit import kernel
 from structgen.automaton.pointers import bytes_at, int32_at, int64_at, vector_at
 from structgen.automaton.step import (
     ARG,
@@ -28,6 +27,7 @@ from structgen.automaton.step import (
     pop,
     step,
 )
+from structgen.jit import kernel
 
 # Grammar block, int64.
 (

@@ -1,4 +1,4 @@
-"""A grammar as the kernels see it: an automaton, its row store, and the block of their addresses."""
+"""A grammar as the kernels see it: an automaton, its row store, a block of their addresses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class MaskGrammar:
         self, tokens: TokenTables, automaton: Automaton, library: MaskGrammar | None = None
     ) -> None:
         self.tokens, self.automaton, self.library = tokens, automaton, library
-        self.store = RowStore(tokens, automaton, library.store if library is not None else None)
+        shared = None if library is None else library.store
+        self.store: RowStore = RowStore(tokens, automaton, shared)
         self.block = np.zeros(k.G_LENGTH, np.int64)
         self.address = int(self.block.ctypes.data)
         self._kept: list[tuple[np.ndarray, ...]] = []
@@ -81,7 +82,6 @@ class MaskGrammar:
 
     def owner_of_pair(self, exit_: int, return_point: int) -> MaskGrammar:
         library = self.library
-        if library is not None and exit_ & int(k.SHARED):
-            if return_point < library.automaton.n_returns:
-                return library
-        return self
+        if library is None or not exit_ & int(k.SHARED):
+            return self
+        return library if return_point < library.automaton.n_returns else self

@@ -28,7 +28,7 @@ import numpy as np
 
 from structgen.automaton.tables import Automaton
 from structgen.masks.rows import to_bitmap
-from structgen.masks.tokens import TokenTables, Walked
+from structgen.masks.tokens import Template, TokenTables, Walked
 
 ROW, EXIT, LOW, HIGH, NEXT = range(5)
 LIST, BITMAP = 0, 1
@@ -43,7 +43,7 @@ class RowStore:
     ) -> None:
         self.tokens, self.automaton, self.shared = tokens, automaton, shared
         self.words = tokens.words
-        self.template = tokens.no_template() if shared is None else shared.template
+        self.template: Template = tokens.no_template() if shared is None else shared.template
         self.entries = np.zeros((64, 5), np.int32)
         self.heads = np.full(max(256, 2 * automaton.n_states), -1, np.int32)
         self.keys = np.full(64, -1, np.int64)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from structgen.automaton.tables import Automaton
-from structgen.masks.trie import build_trie
 from structgen.masks.rows import to_bitmap
+from structgen.masks.trie import build_trie
 from structgen.masks.walk import walk, walk_template
 from structgen.vocabulary import Vocabulary
 
@@ -137,9 +137,7 @@ class TokenTables:
         ids = self._ids[:n_ids].copy()
         bitmap = np.zeros(self.words, np.int32)
         to_bitmap(ids, NO_RANGES, ids[:0], bitmap, bitmap)
-        return Template(
-            q, end, at, rank, exit_rank, self._nodes[:n_exits].copy(), ids, bitmap
-        )
+        return Template(q, end, at, rank, exit_rank, self._nodes[:n_exits].copy(), ids, bitmap)
 
     def no_template(self) -> Template:
         """A template that no walk meets."""

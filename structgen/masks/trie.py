@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 
 from structgen.jit import kernel
@@ -47,7 +46,9 @@ def build_trie(vocabulary: Vocabulary) -> Trie:
     bounds = offsets.tolist()
     order = sorted(ids.tolist(), key=lambda i: raw[bounds[i] : bounds[i + 1]])
     tokens = np.asarray(order, np.int32)
-    return Trie(*_flatten(data, offsets.astype(np.int64), tokens, int(lengths.sum()) + 1), tokens)
+    room = int(lengths.sum()) + 1
+    byte, depth, end, first = _flatten(data, offsets.astype(np.int64), tokens, room)
+    return Trie(byte, depth, end, first, tokens)
 
 
 @kernel

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
-from structgen.jit import kernel
 from structgen.automaton.step import S_EXIT, S_OK, S_UNBUILT, go_to, step
+from structgen.jit import kernel
 
 # Columns of the per-depth scratch array.
 D_STATE, D_COUNTER, D_RELATIVE, D_STACK, D_TOP = range(5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def _add(
     # Leading ranges of one state either coincide or are disjoint, except where a split left a
     # narrower one inside a wider one; cut all at the same places then.
     cuts = sorted({a for a, _ in groups} | {b + 1 for _, b in groups})
-    for a, b in zip(cuts, cuts[1:], strict=False):
+    for a, b in pairwise(cuts):
         inside = [t for (lo, hi), tails in groups.items() if lo <= a and b - 1 <= hi for t in tails]
         if not inside:
             continue

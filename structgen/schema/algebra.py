@@ -129,9 +129,7 @@ class Algebra:
 
     def one_of(self, formulas: Sequence[Formula]) -> Formula:
         null = int(sum(f[0] for f in formulas) == 1)
-        boolean = sum(
-            bit for bit in (1, 2) if sum(1 for f in formulas if f[1] & bit) == 1
-        )
+        boolean = sum(bit for bit in (1, 2) if sum(1 for f in formulas if f[1] & bit) == 1)
         number, string, array, object_ = (
             self.exactly_one([f[t] for f in formulas]) for t in range(2, 6)
         )

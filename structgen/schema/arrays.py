@@ -71,7 +71,5 @@ class ArrayFrame:
     def _comma_state(self, k: int, limit: int) -> int:
         state = self._comma.get(k)
         if state is None:
-            state = self._comma[k] = self.builder.frames.position(
-                lambda: self._item(k), hi=limit
-            )
+            state = self._comma[k] = self.builder.frames.position(lambda: self._item(k), hi=limit)
         return state

@@ -36,9 +36,7 @@ def add_schema(
 class SchemaBuilder:
     """Builds the frames of one schema. Implements :class:`structgen.schema.base.Builder`."""
 
-    def __init__(
-        self, automaton: Automaton, library: Library, schema: Any, limits: Limits
-    ) -> None:
+    def __init__(self, automaton: Automaton, library: Library, schema: Any, limits: Limits) -> None:
         if not isinstance(schema, dict | bool):
             raise SchemaError(f"a schema is an object or a boolean, not {schema!r:.60}")
         check_size(schema, limits)
@@ -187,32 +185,27 @@ class SchemaBuilder:
             return any(c & mask == c for c in clauses)
 
         def add(entries: Sequence[Entry], masks: Sequence[int | None]) -> None:
-            back = self.automaton.new_return(
-                [(-1 if m is None else follow(m), 0) for m in masks]
-            )
+            back = self.automaton.new_return([(-1 if m is None else follow(m), 0) for m in masks])
             edges.extend((first, push(back, target)) for first, target in entries)
 
-        def holding(test: Callable[[Formula], bool | int]) -> int:
-            return sum(1 << k for k, f in enumerate(formulas) if test(f))
-
         library = self.library
-        for entries, test in (
-            (library.null, lambda f: f[0]),
-            (library.false, lambda f: f[1] & 1),
-            (library.true, lambda f: f[1] & 2),
+        for literal, part, bit in (
+            (library.null, 0, 1),
+            (library.false, 1, 1),
+            (library.true, 1, 2),
         ):
-            mask = holding(test)
+            mask = sum(1 << k for k, f in enumerate(formulas) if f[part] & bit)
             if allowed(mask):
-                add(entries, [mask])
+                add(literal, [mask])
         for slot in (NUMBER, STRING, ARRAY, OBJECT):
-            known = holding(lambda f, slot=slot: f[slot] == TRUE)
+            known = sum(1 << k for k, f in enumerate(formulas) if f[slot] == TRUE)
             # Formulas that say the same of this type share a verdict.
             groups: dict[int, int] = {}
             for k, f in enumerate(formulas):
                 if f[slot] > TRUE:
                     groups[f[slot]] = groups.get(f[slot], 0) | 1 << k
             ids, members = list(groups), list(groups.values())
-            if len(ids) > 30 or 1 << len(ids) > self.limits.classes and slot in (ARRAY, OBJECT):
+            if len(ids) > 30 or (1 << len(ids) > self.limits.classes and slot in (ARRAY, OBJECT)):
                 raise LimitExceeded(
                     limit="classes", value=self.limits.classes, where="alternatives of one value"
                 )
@@ -234,9 +227,7 @@ class SchemaBuilder:
             if not ids:
                 add(_plain(library, slot), [known])
             elif slot in (NUMBER, STRING):
-                entries, masks = self.scalars.classified(
-                    slot, ids, lambda m: allowed(whole(m))
-                )
+                entries, masks = self.scalars.classified(slot, ids, lambda m: allowed(whole(m)))
                 if entries:
                     add(entries, [whole(m) for m in masks])
             elif len(ids) == 1 and reduced == [1]:

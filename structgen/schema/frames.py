@@ -45,7 +45,7 @@ class Frames:
         *,
         hi: int = NO_LIMIT,
     ) -> int:
-        """A state between two tokens: whitespace, then one of ``edges`` (asked for when entered)."""
+        """A state between two tokens: whitespace, then one of ``edges``, asked for when entered."""
 
         def build(q: int) -> None:
             here = list(edges())
@@ -128,4 +128,3 @@ def add_literal(automaton: Automaton, text: bytes, end: int) -> Entry:
 def add_string(automaton: Automaton, lifted: Lifted) -> Entry:
     """A frame that reads a string whose inside is ``lifted``."""
     return b'"', lifted.place(automaton)
-

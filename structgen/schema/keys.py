@@ -81,9 +81,7 @@ def key_block(keys: Iterable[Key], library: Library, *, others: bool = False) ->
         np.array(target, np.int32),
         np.zeros(len(edges), np.int32),
     )
-    return lift(
-        dfa, edges, limits=np.array(limits, np.int32), usable=library.usable, tail=tail
-    )
+    return lift(dfa, edges, limits=np.array(limits, np.int32), usable=library.usable, tail=tail)
 
 
 def _with_gaps(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -97,7 +96,9 @@ class Reader:
         if raw is False:
             return self.false
         if not isinstance(raw, dict):
-            raise SchemaError(f"a schema is an object or a boolean, not {raw!r:.60}", pointer=pointer)
+            raise SchemaError(
+                f"a schema is an object or a boolean, not {raw!r:.60}", pointer=pointer
+            )
         found = self._nodes.get(id(raw))
         if found is None:
             if len(self._nodes) >= self.limits.schema_nodes:
@@ -115,34 +116,29 @@ class Reader:
         if node.formula is not None:
             return node.formula
         stack, active = [node], {id(node)}
-        while stack:
+        while True:
             top = stack[-1]
             if not top.is_read:
                 self._read(top)
             waiting = [n for _, nodes in top.steps for n in nodes if n.formula is None]
             if waiting:
-                for n in waiting:
-                    if id(n) in active and n in stack:
-                        raise SchemaError(
-                            "the schema refers to itself for the same value, without end",
-                            pointer=n.pointer,
-                        )
                 nxt = waiting[0]
+                if id(nxt) in active:
+                    raise SchemaError(
+                        "the schema refers to itself for the same value, without end",
+                        pointer=nxt.pointer,
+                    )
                 active.add(id(nxt))
                 stack.append(nxt)
                 continue
             parts = list(top.direct)
             for combine, nodes in top.steps:
                 parts.append(combine([n.formula for n in nodes if n.formula is not None]))
-            top.formula = self.algebra.conjunction(parts)
+            formula = top.formula = self.algebra.conjunction(parts)
             active.discard(id(top))
             stack.pop()
-        assert node.formula is not None
-        return node.formula
-
-    def places(self, root: Node) -> deque[Node]:
-        """A queue of the places of values, for a walk over all that are reachable."""
-        return deque([root])
+            if not stack:
+                return formula
 
     # -- keywords -------------------------------------------------------------------------------
 
@@ -186,7 +182,7 @@ class Reader:
 
     def _type(self, node: Node, value: Any) -> None:
         names = [value] if isinstance(value, str) else value
-        if not isinstance(names, list) or not names and self.document.dialect > 4:
+        if not isinstance(names, list) or (not names and self.document.dialect > 4):
             raise self._bad(node, "type", "a type name or a list of them")
         for name in names:
             if name not in TYPES:
@@ -237,9 +233,7 @@ class Reader:
                 shape = ObjectShape(properties, tuple(properties), self.false)
                 objects.append(self.algebra.atom(shape))
             elif isinstance(value, list | tuple):
-                items = tuple(
-                    self._constant(v, f"{pointer}/{i}/{k}") for k, v in enumerate(value)
-                )
+                items = tuple(self._constant(v, f"{pointer}/{i}/{k}") for k, v in enumerate(value))
                 arrays.append(
                     self.algebra.atom(ArrayShape(items, self.false, len(items), len(items)))
                 )
@@ -291,9 +285,8 @@ class Reader:
         def handle(node: Node, value: Any) -> None:
             if value == free.get(keyword, True) and type(value) is type(free.get(keyword, True)):
                 return  # constrains nothing
-            if keyword in ("propertyNames", "unevaluatedProperties", "unevaluatedItems"):
-                if value == {}:
-                    return
+            if value == {} and keyword in ("propertyNames", "unevaluatedProperties"):
+                return
             atom = Unsupported(f"{keyword} is not enforced", keyword, node.pointer)
             unsupported = self.algebra.atom(atom)
             if keyword.startswith("$") or keyword in ("extends", "disallow"):
@@ -436,9 +429,7 @@ class Reader:
         if not isinstance(prefix, list):
             raise self._bad(node, "prefixItems", "a list of schemas")
         name = "prefixItems" if "prefixItems" in raw else "items"
-        before = tuple(
-            self.node(v, f"{node.pointer}/{name}/{i}") for i, v in enumerate(prefix)
-        )
+        before = tuple(self.node(v, f"{node.pointer}/{name}/{i}") for i, v in enumerate(prefix))
         rest = None if items is True or items == {} else self._child(node, "items", items)
         low, high = self._count(node, "minItems"), self._count(node, "maxItems")
         if before or rest is not None or low or high is not None:

@@ -195,4 +195,3 @@ def property_order(shapes: Conjunct) -> list[str]:
                 known.add(name)
                 order.append(name)
     return order
-

@@ -30,9 +30,7 @@ Conjunct = tuple[Any, ...]
 class Satisfiability:
     """Least fixed point over the formulas that values nested in one another must satisfy."""
 
-    def __init__(
-        self, algebra: Algebra, reader: Reader, scalars: Scalars, limits: Limits
-    ) -> None:
+    def __init__(self, algebra: Algebra, reader: Reader, scalars: Scalars, limits: Limits) -> None:
         self.algebra, self.reader, self.scalars, self.limits = algebra, reader, scalars, limits
         self._known: dict[Formula, bool] = {}
         self._forms: dict[tuple[int, int], list[Conjunct]] = {}
@@ -222,9 +220,7 @@ class Satisfiability:
 
     def property_formula(self, conjunct: Conjunct, name: str | None) -> Formula:
         """What a property's value must satisfy; ``name`` None is an undeclared one."""
-        return self.algebra.conjunction(
-            self.shape_property(shape, name) for shape in conjunct
-        )
+        return self.algebra.conjunction(self.shape_property(shape, name) for shape in conjunct)
 
     def shape_property(self, shape: ObjectShape, name: str | None) -> Formula:
         node = shape.properties.get(name) if name is not None else None

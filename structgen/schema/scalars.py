@@ -86,9 +86,7 @@ class Scalars:
             if None not in atoms:
                 return self._all_atoms(slot, atoms)
         atoms = self.algebra.atoms(i)
-        negated = any(
-            self.algebra.terms[p].kind in ("not", "one") for p in self._below(i)
-        )
+        negated = any(self.algebra.terms[p].kind in ("not", "one") for p in self._below(i))
         if negated:
             for atom in atoms:
                 if isinstance(atom, StringFormat):
@@ -137,9 +135,7 @@ class Scalars:
             rest.append(self._atom(bound))
         if len(rest) == 1:
             return rest[0]
-        return combine(
-            rest, _all_accept, max_states=self.limits.pattern_states
-        )
+        return combine(rest, _all_accept, max_states=self.limits.pattern_states)
 
     def _all_numbers(self, atoms: Sequence[Any]) -> DFA:
         bound = _merge_ranges([a for a in atoms if isinstance(a, NumberRange)])
@@ -213,9 +209,7 @@ class Scalars:
     def _number_entries(self, i: int) -> list[Entry]:
         if self.algebra.terms[i].atom == NumberRange(integral="value"):
             return self.library.integer
-        return byte_entries(
-            self.automaton, place_bytes(self.automaton, self.language(NUMBER, i))
-        )
+        return byte_entries(self.automaton, place_bytes(self.automaton, self.language(NUMBER, i)))
 
     def _string_entries(self, i: int) -> list[Entry]:
         a, usable = self.automaton, self.library.usable

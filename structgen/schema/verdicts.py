@@ -83,9 +83,7 @@ class _Verdicts:
         return any(t & alive == t for t in self.terms)
 
     def verdict(self, alive: int) -> int:
-        return sum(
-            1 << k for k, goal in enumerate(self.goals) if any(m & alive == m for m in goal)
-        )
+        return sum(1 << k for k, goal in enumerate(self.goals) if any(m & alive == m for m in goal))
 
     def end(self, alive: int) -> int | None:
         """The final state for a value that ends here, or None where it must not."""
@@ -305,9 +303,7 @@ class ArrayVerdicts(_Verdicts):
             return []
 
         def follow(verdict: int) -> int:
-            return self._after_state(
-                min(k + 1, self.last), self.survivors(alive, own, verdict)
-            )
+            return self._after_state(min(k + 1, self.last), self.survivors(alive, own, verdict))
 
         return self.builder.judged(formulas, clauses, follow)
 

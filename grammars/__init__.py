@@ -1,0 +1,4 @@
+"""Built-in grammars, imported as ``structgen.grammars``.
+
+Each comes with examples that it accepts and examples that it rejects.
+"""

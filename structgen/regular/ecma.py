@@ -1,0 +1,39 @@
+"""ECMA-262 patterns to automata over code points."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from structgen.regular import lookaround, subset
+from structgen.regular.dfa import DFA
+from structgen.regular.nfa import build
+from structgen.regular.syntax import Assertion, Cat, Node, parse
+
+__all__ = ["compile_full", "compile_pattern"]
+
+
+@lru_cache(maxsize=1024)
+def compile_pattern(pattern: str, *, max_states: int = 50_000) -> DFA:
+    """The texts in which ``pattern`` matches somewhere, as JSON Schema's ``pattern`` asks.
+
+    The final class is 0. The dialect is described in :mod:`structgen.regular.syntax`.
+
+    Raises:
+        GrammarSyntaxError: the pattern is not valid.
+        UnsupportedSchemaError: the pattern is not regular (back-references), or uses modifiers or
+            an unknown property.
+        LimitExceeded: the automaton needs more than ``max_states`` states, or about as much work.
+    """
+    return _compile(parse(pattern), max_states)
+
+
+@lru_cache(maxsize=1024)
+def compile_full(pattern: str, *, max_states: int = 50_000) -> DFA:
+    """The texts that ``pattern`` matches as a whole; otherwise as :func:`compile_pattern`."""
+    return _compile(Cat((Assertion("^"), parse(pattern), Assertion("$"))), max_states)
+
+
+def _compile(tree: Node, max_states: int) -> DFA:
+    nfa = build(tree, max_states=max_states)
+    determinize = lookaround.determinize if nfa.looks else subset.determinize
+    return determinize(nfa, max_states=max_states)

@@ -1,0 +1,24 @@
+"""What all tests stand on: structgen as installed, and helpers from this folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+
+
+def _clean_path() -> None:
+    # `python -m pytest` puts the repository root on sys.path, where kernels/ would shadow the
+    # Hugging Face package of that name. An installed structgen does not need it there.
+    others = [p for p in sys.path if Path(p or ".").resolve() != TESTS.parent]
+    if any(metadata.distributions(name="structgen", path=others)):
+        sys.path[:] = others
+    if str(TESTS) not in sys.path:  # last, so that no folder of tests shadows a package
+        sys.path.append(str(TESTS))
+
+
+_clean_path()
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that would download fails instead of waiting
