@@ -221,8 +221,9 @@ class Compiler:
             if found is None:
                 library = Library(whitespace, self.limits.whitespace, self._tokens.usable_bytes())
                 masks = MaskGrammar(self._tokens, library.automaton)
-                inside = int(library.string_states[DONE])
-                masks.store.template = self._tokens.template(library.automaton, inside, library.end)
+                masks.store.set_library(
+                    int(library.string_states[DONE]), library.end, library.counted_string
+                )
                 found = (library, masks)
                 if len(self._libraries) >= 16:  # explicit patterns: keep the most recent ones
                     self._libraries.pop(next(iter(self._libraries)))

@@ -19,6 +19,7 @@ _KERNEL_SOURCES = (
     "automaton/lift.py",
     "automaton/pointers.py",
     "automaton/step.py",
+    "masks/counted.py",
     "masks/decode.py",
     "masks/rows.py",
     "masks/trie.py",

@@ -1,4 +1,4 @@
-"""What a person passes as ``schema=``: a JSON Schema, or a Python type that pydantic understands."""
+"""What a person passes as ``schema=``: a JSON Schema, or a type that pydantic understands."""
 
 from __future__ import annotations
 

@@ -78,6 +78,8 @@ class Automaton:
     def __init__(self, base: Automaton | None = None, *, max_states: int = NO_LIMIT) -> None:
         self.max_states = max_states
         self.on_grow: Callable[[], None] | None = None
+        # States inside a string of any text whose length is bounded: (lowest, highest).
+        self.counted: dict[int, tuple[int, int]] = {}
         self._builders: dict[int, Callable[[int], None]] = {}
         self._map_ids: dict[bytes, int]
         if base is None:

@@ -27,6 +27,7 @@ from __future__ import annotations
 import numpy as np
 
 from structgen.automaton.tables import Automaton
+from structgen.masks.counted import bounds
 from structgen.masks.rows import to_bitmap
 from structgen.masks.tokens import Template, TokenTables, Walked
 
@@ -44,6 +45,9 @@ class RowStore:
         self.tokens, self.automaton, self.shared = tokens, automaton, shared
         self.words = tokens.words
         self.template: Template = tokens.no_template() if shared is None else shared.template
+        self.counted: Template = self.template
+        self.longest = 0
+        self.by_length: dict[tuple[int, int], tuple[int, int]] = {}
         self.entries = np.zeros((64, 5), np.int32)
         self.heads = np.full(max(256, 2 * automaton.n_states), -1, np.int32)
         self.keys = np.full(64, -1, np.int64)
@@ -74,7 +78,11 @@ class RowStore:
 
     def compute_local(self, q: int, v: int) -> None:
         """Add the entry of state ``q`` with counter ``v``."""
-        row, exit_, low, high = self._walk(q, v, -1, self._exits[0])
+        counted = self.automaton.counted.get(q)
+        if counted is not None and self.shared is not None:
+            row, exit_, low, high = self._counted(self.shared, v, *counted)
+        else:
+            row, exit_, low, high = self._walk(q, v, -1, self._exits[0])
         self._ensure_heads(q)
         self.heads[q] = self._add_entry(row, exit_, low, high, int(self.heads[q]))
 
@@ -96,6 +104,28 @@ class RowStore:
         found = self.tokens.walk(self.automaton, self.template, q, v, return_point, entries)
         row = self._intern_row(found)
         return row, self._intern_exit(found.exit_nodes, found.exit_classes), found.low, found.high
+
+    def _counted(
+        self, shared: RowStore, v: int, lowest: int, highest: int
+    ) -> tuple[int, int, int, int]:
+        """The entry inside a string of bounded length, kept in the library's store."""
+        template = shared.counted
+        missing, left, low, high = bounds(v, lowest, highest, shared.longest)
+        found = shared.by_length.get((missing, left))
+        if found is None:
+            walked = self.tokens.select(template, missing, left)
+            row = shared._intern_row(walked)
+            found = (row, shared._intern_exit(walked.exit_nodes, walked.exit_classes))
+            shared.by_length[missing, left] = found
+        return (*found, low, high)
+
+    def set_library(self, inside: int, end: int, counted: int) -> None:
+        """Take the walks inside any string (state ``inside``), and with its length counted."""
+        template = self.tokens.template(self.automaton, counted, end)
+        self.counted = template
+        self.longest = int(template.token_needs.max(initial=0))
+        self.longest = max(self.longest, -1 - int(template.token_needs.min(initial=-1)))
+        self.template = self.tokens.template(self.automaton, inside, end)
 
     # -- interning ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from structgen.automaton.tables import Automaton
+from structgen.masks.counted import selected
 from structgen.masks.rows import to_bitmap
 from structgen.masks.trie import build_trie
 from structgen.masks.walk import walk, walk_template
@@ -22,7 +23,10 @@ NO_RANGES = np.zeros((0, 2), np.int32)
 
 
 class Template(NamedTuple):
-    """What the walk from one state found, indexed by trie node; see ``walk_template``."""
+    """What the walk from one state found, indexed by trie node; see ``walk_template``.
+
+    ``token_needs`` and ``exit_needs`` say what each id and exit adds to the counter.
+    """
 
     state: int
     end: int
@@ -32,10 +36,8 @@ class Template(NamedTuple):
     exit_nodes: np.ndarray
     ids: np.ndarray
     bitmap: np.ndarray
-
-    @property
-    def nbytes(self) -> int:
-        return sum(a.nbytes for a in self[2:])
+    token_needs: np.ndarray
+    exit_needs: np.ndarray
 
 
 class Walked(NamedTuple):
@@ -129,21 +131,43 @@ class TokenTables:
         trie, n = self.trie, len(self.trie.byte)
         at = np.zeros(n, np.uint8)
         rank, exit_rank = np.zeros(n + 1, np.int32), np.zeros(n + 1, np.int32)
+        token_needs = np.zeros(len(self._ids), np.int32)
         n_ids, n_exits = walk_template(
             trie.byte, trie.depth, trie.end, trie.first, trie.tokens,
             automaton.states, automaton.maps, automaton.edges, automaton.returns, automaton.gotos,
-            q, self._path, self._pool, self._track, at, rank, exit_rank, self._ids, self._nodes,
+            q, end, self._path, self._pool, self._track, at, rank, exit_rank,
+            self._ids, self._nodes, token_needs, self._classes,
         )  # fmt: skip
         ids = self._ids[:n_ids].copy()
         bitmap = np.zeros(self.words, np.int32)
         to_bitmap(ids, NO_RANGES, ids[:0], bitmap, bitmap)
-        return Template(q, end, at, rank, exit_rank, self._nodes[:n_exits].copy(), ids, bitmap)
+        return Template(
+            q,
+            end,
+            at,
+            rank,
+            exit_rank,
+            self._nodes[:n_exits].copy(),
+            ids,
+            bitmap,
+            token_needs[:n_ids].copy(),
+            self._classes[:n_exits].copy(),
+        )
+
+    def select(self, template: Template, missing: int, left: int) -> Walked:
+        """What a walk would find where the string's length is bounded; see ``counted``."""
+        kept = selected(template.exit_needs, missing, left, self._nodes)
+        nodes = template.exit_nodes[kept]
+        kept = selected(template.token_needs, missing, left, self._ids)
+        classes = self._classes[: len(nodes)]
+        classes[:] = 0
+        return Walked(template.ids[kept], NO_RANGES, nodes, classes, 0, 0)
 
     def no_template(self) -> Template:
         """A template that no walk meets."""
         empty = np.zeros(0, np.int32)
         at, bitmap = np.zeros(0, np.uint8), np.zeros(self.words, np.int32)
-        return Template(-1, -1, at, empty, empty, empty, empty, bitmap)
+        return Template(-1, -1, at, empty, empty, empty, empty, bitmap, empty, empty)
 
     def split(self, text: bytes) -> list[int]:
         """Greedy longest-match tokens of ``text``, without those that a longer token may replace.

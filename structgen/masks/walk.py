@@ -127,13 +127,15 @@ def walk(
 @kernel(nogil=True)
 def walk_template(
     node_byte, node_depth, node_end, node_first, tokens,
-    states, maps, edges, returns, gotos, q0,
-    path, pool, track, at, rank, exit_rank, out_tokens, out_nodes,
+    states, maps, edges, returns, gotos, q0, end,
+    path, pool, track, at, rank, exit_rank, out_tokens, out_nodes, token_needs, exit_needs,
 ):  # fmt: skip
     """The walk from ``q0`` that other walks take ranges from; ``q0``'s frame has one final class.
 
     Fills ``at`` (uint8 [N], is the walk in ``q0`` at this node), ``rank`` and ``exit_rank`` (int32
-    [N + 1], ids and exits at nodes before this one); returns the numbers of ids and exits.
+    [N + 1], ids and exits at nodes before this one), and what the ids and exits add to the
+    counter: ``token_needs`` counts a spelling that is not finished as well, and holds -1 - n for a
+    token that ends in state ``end`` after n. Returns the numbers of ids and exits.
     """
     n_tokens, n_exits = 0, 0
     n = np.int64(node_byte.shape[0])
@@ -154,13 +156,16 @@ def walk_template(
             path[d, D_STATE], path[d, D_COUNTER], path[d, D_RELATIVE] = q, v, relative
             path[d, D_STACK], path[d, D_TOP] = sp, top
             at[i] = q == q0
+            need = v if q == q0 else v + 1
+            if q == end:
+                need = -1 - v
             for t in range(node_first[i], node_first[i + 1]):
-                out_tokens[n_tokens] = tokens[t]
+                out_tokens[n_tokens], token_needs[n_tokens] = tokens[t], need
                 n_tokens += 1
             i += 1
             continue
         if status == S_EXIT:
-            out_nodes[n_exits] = i
+            out_nodes[n_exits], exit_needs[n_exits] = i, path[d - 1, D_COUNTER]
             n_exits += 1
         for j in range(i + 1, node_end[i]):
             rank[j], exit_rank[j] = n_tokens, n_exits

@@ -38,6 +38,7 @@ class Library:
         string, number, integer, true, false, null, object, array: entries
             (how a value of the kind may begin).
         any_value: the entries of all kinds together.
+        counted_string: the state inside any string, its code points counted.
         string_states: the states inside any string, by form; see
             :func:`structgen.automaton.lift.tail_states`.
         usable: uint8 [256], bytes that the vocabulary spells alone.
@@ -62,6 +63,8 @@ class Library:
         first = inside.place(a)
         self.string: list[Entry] = [(b'"', first)]
         self.string_states = tail_states(inside, first)
+        counted = lift(any_string(), [move(self.end)], count=1, usable=usable)
+        self.counted_string = counted.place(a)
         self.number = byte_entries(a, place_bytes(a, number()))
         self.integer = byte_entries(a, place_bytes(a, number(integer=True)))
         self.true = [add_literal(a, b"true", self.end)]

@@ -219,12 +219,15 @@ class Scalars:
             end = a.reserve_state(lo=lengths.minimum)
             a.set_final(end, 0)
             limit = NO_LIMIT if lengths.maximum is None else lengths.maximum
-            return self._place(
-                lift(
-                    any_string(), [move(end)],
-                    limits=np.array([limit], np.int32), count=1, usable=usable,
-                )
-            )  # fmt: skip
+            inside = lift(
+                any_string(),
+                [move(end)],
+                limits=np.array([limit], np.int32),
+                count=1,
+                usable=usable,
+            ).place(a)
+            a.counted[inside] = (lengths.minimum, limit)
+            return [(b'"', inside)]
         atom = self.algebra.terms[i].atom
         if isinstance(atom, StringIn):
             return self._place(
