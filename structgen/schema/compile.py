@@ -8,7 +8,17 @@ from typing import Any
 from structgen.automaton.tables import Automaton, push
 from structgen.errors import LimitExceeded, SchemaError, UnsupportedSchemaError
 from structgen.limits import Limits
-from structgen.schema.algebra import ANYTHING, ARRAY, NUMBER, OBJECT, STRING, TRUE, Algebra, Formula
+from structgen.schema.algebra import (
+    ANYTHING,
+    ARRAY,
+    FALSE,
+    NUMBER,
+    OBJECT,
+    STRING,
+    TRUE,
+    Algebra,
+    Formula,
+)
 from structgen.schema.arrays import ArrayFrame
 from structgen.schema.atoms import ArrayShape, ObjectShape
 from structgen.schema.document import Document, check_size
@@ -126,16 +136,17 @@ class SchemaBuilder:
                 found += library.false
             if formula[1] & 2:
                 found += library.true
-            for slot in (NUMBER, STRING):
-                if formula[slot] and not self.scalars.is_empty(slot, formula[slot]):
-                    found += self.scalars.entries(slot, formula[slot])
-            for slot in (ARRAY, OBJECT):
-                if formula[slot]:
-                    found += self._nested_entries(slot, formula[slot])
+            for slot in (NUMBER, STRING, ARRAY, OBJECT):
+                found += self._typed_entries(slot, formula[slot])
             self._entries[formula] = found
         return found
 
-    def _nested_entries(self, slot: int, i: int) -> list[Entry]:
+    def _typed_entries(self, slot: int, i: int) -> list[Entry]:
+        """How a value of one type that satisfies type formula ``i`` may begin; ends with class 0."""
+        if i == FALSE:
+            return []
+        if slot in (NUMBER, STRING):
+            return [] if self.scalars.is_empty(slot, i) else self.scalars.entries(slot, i)
         if i == TRUE:
             return self.library.array if slot == ARRAY else self.library.object
         forms = [c for c in self.sat.conjuncts(slot, i) if self._is_possible(slot, c)]
@@ -224,16 +235,18 @@ class SchemaBuilder:
             )
             if not reduced:
                 continue
+            everything = (1 << len(ids)) - 1
             if not ids:
                 add(_plain(library, slot), [known])
+            elif reduced == [everything]:
+                # All must hold: no verdict to tell apart.
+                entries = self._typed_entries(slot, self.algebra.all_of(ids))
+                if entries:
+                    add(entries, [whole(everything)])
             elif slot in (NUMBER, STRING):
                 entries, masks = self.scalars.classified(slot, ids, lambda m: allowed(whole(m)))
                 if entries:
                     add(entries, [whole(m) for m in masks])
-            elif len(ids) == 1 and reduced == [1]:
-                entries = self._nested_entries(slot, ids[0])
-                if entries:
-                    add(entries, [whole(1)])
             else:
                 goals = [self.sat.conjuncts(slot, i) for i in ids]
                 entries = self._verdict_entries(slot, goals, reduced)
