@@ -16,6 +16,7 @@ class Limits:
         states: automaton states of one grammar, counted as they are built.
         pattern_states: states of one regular expression's automaton.
         branches: alternatives of one value after anyOf, allOf and oneOf are multiplied out.
+        judge_states: states of what several schemas say at once of one value.
         classes: verdicts that are told apart when one nested value is judged by several schemas.
         whitespace: longest run of JSON whitespace between two tokens (characters).
     """
@@ -26,5 +27,6 @@ class Limits:
     states: int = 4_000_000
     pattern_states: int = 50_000
     branches: int = 1024
+    judge_states: int = 20_000
     classes: int = 1024
     whitespace: int = 20

@@ -58,14 +58,24 @@ class StringIn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectShape:
-    """``properties``, ``required`` and ``additionalProperties`` of one subschema.
+    """What one subschema says of an object.
 
-    ``additional`` is the schema of undeclared properties; None allows any.
+    Attributes:
+        properties, required: of the keywords of these names.
+        additional: the schema of properties that neither ``properties`` nor ``patterns`` name;
+            None allows any.
+        patterns: ``patternProperties`` (pattern, schema).
+        names: ``propertyNames``.
+        minimum, maximum: the number of properties.
     """
 
     properties: dict[str, Node]
     required: tuple[str, ...] = ()
     additional: Node | None = None
+    patterns: tuple[tuple[str, Node], ...] = ()
+    names: Node | None = None
+    minimum: int = 0
+    maximum: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,8 +88,18 @@ class ArrayShape:
     maximum: int | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Contains:
+    """``contains``: ``minimum`` to ``maximum`` items satisfy a schema."""
+
+    item: Node
+    minimum: int = 1
+    maximum: int | None = None
+
+
 Atom = (
-    NumberRange
+    Contains
+    | NumberRange
     | MultipleOf
     | NumberIn
     | StringLength

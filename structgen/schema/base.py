@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from structgen.automaton.tables import Automaton
 from structgen.limits import Limits
@@ -12,6 +12,9 @@ from structgen.schema.frames import ByteEdge, Entry, Frames
 from structgen.schema.library import Library
 from structgen.schema.satisfy import Satisfiability
 from structgen.schema.scalars import Scalars
+
+if TYPE_CHECKING:
+    from structgen.schema.judges import Requirement, Vectors
 
 
 class Builder(Protocol):
@@ -23,6 +26,7 @@ class Builder(Protocol):
     frames: Frames
     sat: Satisfiability
     scalars: Scalars
+    vectors: Vectors
     limits: Limits
 
     def entries(self, formula: Formula) -> list[Entry]:
@@ -32,7 +36,7 @@ class Builder(Protocol):
     def judged(
         self,
         formulas: Sequence[Formula],
-        clauses: Sequence[int],
+        requirement: Requirement,
         follow: Callable[[int], int],
     ) -> list[ByteEdge]:
         """The edges that begin a value which several formulas judge at once."""

@@ -20,15 +20,16 @@ from structgen.schema.algebra import (
     Formula,
 )
 from structgen.schema.arrays import ArrayFrame
-from structgen.schema.atoms import ArrayShape, ObjectShape
+from structgen.schema.atoms import ArrayShape, Contains, ObjectShape
 from structgen.schema.document import Document, check_size
 from structgen.schema.frames import ByteEdge, Entry, Frames
+from structgen.schema.judges import Requirement, Split, minimal_masks, split
 from structgen.schema.library import Library
 from structgen.schema.node import Node, Reader, Unsupported
 from structgen.schema.objects import ObjectFrame
 from structgen.schema.satisfy import Conjunct, Satisfiability
 from structgen.schema.scalars import Scalars
-from structgen.schema.verdicts import ArrayVerdicts, ObjectVerdicts, minimal_masks
+from structgen.schema.verdicts import verdict_entries
 
 
 def add_schema(
@@ -55,10 +56,11 @@ class SchemaBuilder:
         self.reader = Reader(Document(schema), self.algebra, limits)
         self.scalars = Scalars(automaton, library, self.algebra, limits)
         self.sat = Satisfiability(self.algebra, self.reader, self.scalars, limits)
+        self.vectors = self.sat.vectors
         self.frames = Frames(automaton, library.whitespace)
         self._entries: dict[Formula, list[Entry]] = {}
         self._frames: dict[tuple[int, Conjunct], list[Entry]] = {}
-        self._verdicts: dict[Any, list[Entry]] = {}
+        self._verdicts: dict[Any, tuple[list[Entry], list[int]]] = {}
         self.root = self.reader.node(schema, "#")
         self._check_places()
 
@@ -106,7 +108,11 @@ class SchemaBuilder:
             if slot in (NUMBER, STRING):
                 self.scalars.is_empty(slot, i)  # compiles the patterns
             else:
-                self.sat.conjuncts(slot, i)
+                for atom in self.algebra.atoms(i):
+                    for pattern, _ in atom.patterns if isinstance(atom, ObjectShape) else ():
+                        self.scalars.pattern(pattern)
+                if self.sat.conjuncts(slot, i) is None:
+                    self.vectors.nested(slot, (i,))  # raises what judging it would
 
     def start(self) -> int:
         """The state before the first byte of a value that satisfies the schema."""
@@ -142,18 +148,21 @@ class SchemaBuilder:
         return found
 
     def _typed_entries(self, slot: int, i: int) -> list[Entry]:
-        """How a value of one type that satisfies type formula ``i`` may begin; ends with class 0."""
+        """How a value of one type may begin that satisfies ``i``; its frame ends with class 0."""
         if i == FALSE:
             return []
         if slot in (NUMBER, STRING):
             return [] if self.scalars.is_empty(slot, i) else self.scalars.entries(slot, i)
         if i == TRUE:
             return self.library.array if slot == ARRAY else self.library.object
-        forms = [c for c in self.sat.conjuncts(slot, i) if self._is_possible(slot, c)]
+        conjuncts = self.sat.conjuncts(slot, i)
+        if conjuncts is None:
+            return self._verdict_entries(slot, (i,), Requirement(None, frozenset((1,))))[0]
+        forms = [c for c in conjuncts if self.sat.is_shape_satisfiable(slot, c)]
         if not forms:
             return []
         if len(forms) > 1:
-            return self._verdict_entries(slot, [forms], [1])
+            return self._verdict_entries(slot, (i,), Requirement((1,)))[0]
         key = (slot, forms[0])
         found = self._frames.get(key)
         if found is None:
@@ -161,43 +170,53 @@ class SchemaBuilder:
             found = self._frames[key] = frame(self, forms[0]).entries()
         return found
 
-    def _is_possible(self, slot: int, conjunct: Conjunct) -> bool:
-        return self.sat.is_shape_satisfiable(slot, conjunct)
-
     def _verdict_entries(
-        self, slot: int, goals: Sequence[Sequence[Conjunct]], clauses: Sequence[int]
-    ) -> list[Entry]:
-        key = (slot, tuple(map(tuple, goals)), tuple(clauses))
+        self, slot: int, ids: tuple[int, ...], requirement: Requirement
+    ) -> tuple[list[Entry], list[int]]:
+        """How a value judged by ``ids`` may begin, and its verdicts by final class."""
+        if requirement.clauses is not None and any(
+            self.sat.conjuncts(slot, i) is None for i in ids
+        ):
+            masks = filter(requirement.admits, self.vectors.nested(slot, ids))
+            requirement = Requirement(None, frozenset(masks))
+        key = (slot, ids, requirement)
         found = self._verdicts.get(key)
         if found is None:
-            frame = ArrayVerdicts if slot == ARRAY else ObjectVerdicts
-            single = len(goals) == 1 and list(clauses) == [1]
-            found = frame(self, goals, clauses, class_zero=single).entries()
-            self._verdicts[key] = found
+            if requirement.clauses is None:
+                verdicts = sorted(requirement.masks)
+            elif len(ids) > 12:
+                raise LimitExceeded(
+                    limit="classes", value=self.limits.classes, where="alternatives of one value"
+                )
+            else:
+                verdicts = [m for m in range(1 << len(ids)) if requirement.admits(m)]
+            if len(verdicts) > self.limits.classes:
+                raise LimitExceeded(
+                    limit="classes", value=self.limits.classes, where="alternatives of one value"
+                )
+            entries = verdict_entries(self, slot, ids, requirement, verdicts) if verdicts else []
+            found = self._verdicts[key] = (entries, verdicts)
         return found
 
     def judged(
         self,
         formulas: Sequence[Formula],
-        clauses: Sequence[int],
+        requirement: Requirement,
         follow: Callable[[int], int],
     ) -> list[ByteEdge]:
         """The edges that begin a value which several formulas judge at once.
 
         Args:
             formulas: what judges it.
-            clauses: bit masks over ``formulas``, of which all of one must hold in the end.
-            follow: the state to continue in, given the mask of the formulas that hold. Called
-                only with masks that contain a clause.
+            requirement: which sets of them (as bit masks) may hold in the end.
+            follow: the state to continue in, given the mask of the formulas that hold.
         """
         edges: list[ByteEdge] = []
 
-        def allowed(mask: int) -> bool:
-            return any(c & mask == c for c in clauses)
-
-        def add(entries: Sequence[Entry], masks: Sequence[int | None]) -> None:
-            back = self.automaton.new_return([(-1 if m is None else follow(m), 0) for m in masks])
-            edges.extend((first, push(back, target)) for first, target in entries)
+        def add(entries: Sequence[Entry], masks: Sequence[int]) -> None:
+            if entries:
+                back = self.automaton.new_return([(follow(m), 0) for m in masks])
+                edges.extend((first, push(back, target)) for first, target in entries)
 
         library = self.library
         for literal, part, bit in (
@@ -206,54 +225,42 @@ class SchemaBuilder:
             (library.true, 1, 2),
         ):
             mask = sum(1 << k for k, f in enumerate(formulas) if f[part] & bit)
-            if allowed(mask):
+            if requirement.admits(mask):
                 add(literal, [mask])
         for slot in (NUMBER, STRING, ARRAY, OBJECT):
-            known = sum(1 << k for k, f in enumerate(formulas) if f[slot] == TRUE)
-            # Formulas that say the same of this type share a verdict.
-            groups: dict[int, int] = {}
-            for k, f in enumerate(formulas):
-                if f[slot] > TRUE:
-                    groups[f[slot]] = groups.get(f[slot], 0) | 1 << k
-            ids, members = list(groups), list(groups.values())
-            if len(ids) > 30 or (1 << len(ids) > self.limits.classes and slot in (ARRAY, OBJECT)):
-                raise LimitExceeded(
-                    limit="classes", value=self.limits.classes, where="alternatives of one value"
-                )
-
-            def whole(mask: int, known: int = known, members: list[int] = members) -> int:
-                return known | sum(m for k, m in enumerate(members) if mask >> k & 1)
-
-            # The clauses over the undecided formulas; one that asks for a false one is dropped.
-            possible = known | sum(members)
-            reduced = minimal_masks(
-                [
-                    sum(1 << k for k, m in enumerate(members) if c & m)
-                    for c in clauses
-                    if c & possible == c
-                ]
-            )
-            if not reduced:
+            _, ids, _ = parts = split(formulas, slot)
+            whole = parts.whole
+            inner = _inner(requirement, parts)
+            if inner is None:
                 continue
             everything = (1 << len(ids)) - 1
             if not ids:
-                add(_plain(library, slot), [known])
-            elif reduced == [everything]:
+                add(_plain(library, slot), [whole(0)])
+            elif inner.clauses == (everything,):
                 # All must hold: no verdict to tell apart.
-                entries = self._typed_entries(slot, self.algebra.all_of(ids))
-                if entries:
-                    add(entries, [whole(everything)])
+                add(self._typed_entries(slot, self.algebra.all_of(ids)), [whole(everything)])
             elif slot in (NUMBER, STRING):
-                entries, masks = self.scalars.classified(slot, ids, lambda m: allowed(whole(m)))
-                if entries:
-                    add(entries, [whole(m) for m in masks])
+                exact = inner.clauses is None
+                entries, masks = self.scalars.classified(slot, ids, inner.admits, exact=exact)
+                add(entries, [whole(m) for m in masks])
             else:
-                goals = [self.sat.conjuncts(slot, i) for i in ids]
-                entries = self._verdict_entries(slot, goals, reduced)
-                if entries:
-                    every = range(1 << len(ids))
-                    add(entries, [whole(m) if allowed(whole(m)) else None for m in every])
+                entries, masks = self._verdict_entries(slot, ids, inner)
+                add(entries, [whole(m) for m in masks])
         return edges
+
+
+def _inner(requirement: Requirement, parts: Split) -> Requirement | None:
+    """What is required of the type formulas of one type; None: no verdict will do."""
+    if requirement.clauses is None:
+        masks = {parts.part(m) for m in requirement.masks} - {None}
+        return Requirement(None, frozenset(m for m in masks if m is not None)) if masks else None
+    possible = parts.known | sum(parts.members)
+    reduced = minimal_masks(
+        sum(1 << k for k, m in enumerate(parts.members) if c & m)
+        for c in requirement.clauses
+        if c & possible == c
+    )
+    return Requirement(tuple(reduced)) if reduced else None
 
 
 def _plain(library: Library, slot: int) -> list[Entry]:
@@ -267,8 +274,12 @@ def _plain(library: Library, slot: int) -> list[Entry]:
 
 
 def _children(atom: Any) -> list[Node]:
+    if isinstance(atom, Contains):
+        return [atom.item]
     if isinstance(atom, ObjectShape):
-        children = list(atom.properties.values())
+        children = [*atom.properties.values(), *(node for _, node in atom.patterns)]
+        if atom.names is not None:
+            children.append(atom.names)
         return [*children, atom.additional] if atom.additional is not None else children
     if isinstance(atom, ArrayShape):
         return [*atom.prefix, atom.items] if atom.items is not None else list(atom.prefix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from structgen.regular.formats import KNOWN_FORMATS
 from structgen.schema.algebra import ANYTHING, FALSE, NOTHING, TRUE, Algebra, Formula
 from structgen.schema.atoms import (
     ArrayShape,
+    Contains,
     MultipleOf,
     NumberIn,
     NumberRange,
@@ -81,10 +82,13 @@ class Reader:
             "dependentSchemas": self._dependencies,
         }
         for name in (
-            "patternProperties", "propertyNames", "minProperties", "maxProperties",
-            "contains", "unevaluatedProperties", "unevaluatedItems", "$dynamicRef",
-            "$recursiveRef", "extends", "disallow",
-        ):  # fmt: skip
+            "unevaluatedProperties",
+            "unevaluatedItems",
+            "$dynamicRef",
+            "$recursiveRef",
+            "extends",
+            "disallow",
+        ):
             self._keywords[name] = self._unsupported(name)
 
     # -- places ---------------------------------------------------------------------------------
@@ -279,20 +283,17 @@ class Reader:
             node.direct.append(self._only(4, self.algebra.atom(atom)))
 
     def _unsupported(self, keyword: str) -> Callable[[Node, Any], None]:
-        slot = 4 if keyword in ("contains", "unevaluatedItems") else 5
-        free = {"minProperties": 0, "patternProperties": {}}
+        slot = 4 if keyword == "unevaluatedItems" else 5
 
         def handle(node: Node, value: Any) -> None:
-            if value == free.get(keyword, True) and type(value) is type(free.get(keyword, True)):
+            if value is True or value == {}:
                 return  # constrains nothing
-            if value == {} and keyword in ("propertyNames", "unevaluatedProperties"):
-                return
             atom = Unsupported(f"{keyword} is not enforced", keyword, node.pointer)
             unsupported = self.algebra.atom(atom)
-            if keyword.startswith("$") or keyword in ("extends", "disallow"):
-                node.direct.append((0, 0, *(unsupported,) * 4))
-            else:
+            if keyword.startswith("unevaluated"):
                 node.direct.append(self._only(slot, unsupported))
+            else:
+                node.direct.append((0, 0, *(unsupported,) * 4))
 
         return handle
 
@@ -408,9 +409,26 @@ class Reader:
         additional = None
         if "additionalProperties" in raw and raw["additionalProperties"] not in (True, {}):
             additional = self._child(node, "additionalProperties", raw["additionalProperties"])
-        names = self._names(node, required)
-        if children or names or additional is not None:
-            node.direct.append(self._object_atom(ObjectShape(children, names, additional)))
+        patterns = raw.get("patternProperties", {})
+        if not isinstance(patterns, dict):
+            raise self._bad(node, "patternProperties", "an object")
+        at = f"{node.pointer}/patternProperties"
+        by_pattern = tuple((p, self.node(v, f"{at}/{escape(p)}")) for p, v in patterns.items())
+        condition = None
+        if raw.get("propertyNames", True) not in (True, {}):
+            condition = self._child(node, "propertyNames", raw["propertyNames"])
+        shape = ObjectShape(
+            children,
+            self._names(node, required),
+            additional,
+            by_pattern,
+            condition,
+            self._count(node, "minProperties") or 0,
+            self._count(node, "maxProperties"),
+        )
+        if shape.maximum is None and shape.minimum <= len(shape.required):
+            shape = replace(shape, minimum=0)  # the required ones are enough
+        node.direct.append(self._object_atom(shape))
 
     def _names(self, node: Node, value: Any) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
@@ -436,6 +454,17 @@ class Reader:
             shape = ArrayShape(before, rest, low or 0, high)
             node.direct.append(self._only(4, self.algebra.atom(shape)))
 
+    def _contains(self, node: Node) -> None:
+        raw = node.raw
+        if "contains" not in raw:
+            return
+        low, high = self._count(node, "minContains"), self._count(node, "maxContains")
+        least = 1 if low is None or self.document.dialect < 2019 else low
+        most = high if self.document.dialect >= 2019 else None
+        if least or most is not None:
+            atom = Contains(self._child(node, "contains", raw["contains"]), least, most)
+            node.direct.append(self._only(4, self.algebra.atom(atom)))
+
 
 # Keywords that are read together, by the method that reads them.
 _GROUPS = {
@@ -448,6 +477,11 @@ _GROUPS = {
     "properties": "_object",
     "required": "_object",
     "additionalProperties": "_object",
+    "patternProperties": "_object",
+    "propertyNames": "_object",
+    "minProperties": "_object",
+    "maxProperties": "_object",
+    "contains": "_contains",
     "items": "_array",
     "prefixItems": "_array",
     "minItems": "_array",

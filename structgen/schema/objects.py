@@ -15,8 +15,8 @@ from structgen.automaton.tables import move, push, set_counter
 from structgen.schema.algebra import Formula
 from structgen.schema.base import Builder
 from structgen.schema.frames import ByteEdge, Entry
-from structgen.schema.keys import Key, key_block
-from structgen.schema.satisfy import Conjunct
+from structgen.schema.keyspace import Choice, KeySpace
+from structgen.schema.satisfy import Conjunct, property_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,16 @@ class ObjectFrame:
             self.properties.append(
                 _Property(name, formula, name in required, sat.is_satisfiable(formula))
             )
-        self.other = sat.property_formula(self.shapes, None)
-        self.is_open = sat.is_satisfiable(self.other)
+        order = [p.name for p in self.properties]
+        self.keys = KeySpace(sat, self.shapes, order, self.builder.limits)
+        # The kinds of undeclared names that may come, with what their values must satisfy.
+        self.others: list[tuple[int, Formula]] = []
+        for kind in self.keys.possible_kinds():
+            formula = sat.algebra.conjunction(
+                self.keys.formula(shape, None, kind) for shape in self.shapes
+            )
+            if sat.is_satisfiable(formula):
+                self.others.append((kind, formula))
         # Segment s ends with the s-th required property; the last one with the object.
         self.first_of: list[int] = [0]
         for i, p in enumerate(self.properties):
@@ -81,7 +89,7 @@ class ObjectFrame:
 
     def _highest(self, s: int) -> int:
         """The highest counter with which segment ``s`` can still produce a property, -1: none."""
-        if not self._is_last(s) or self.is_open:
+        if not self._is_last(s) or self.others:
             return NO_LIMIT
         names = self._segment(s)
         return names[-1][0] if names else -1
@@ -109,41 +117,42 @@ class ObjectFrame:
     def _quote(self, s: int) -> ByteEdge:
         """The edge that begins the name of a property of segment ``s``.
 
-        The name is a frame of its own that inherits the counter. Its final class is 0 for a name
-        that is not declared, and otherwise one more than its place in the segment.
+        The name is a frame of its own that inherits the counter; its final class says which it is.
+        Class 0 is an undeclared name where there is one kind of them: any string ends so.
         """
         edge = self._quotes[s]
         if edge is None:
+            last = self._is_last(s)
             names = self._segment(s)
-            following = [s + 1 if p.required else s for _, p in names]
-            gotos = [
-                (self._colon_state(p.formula, after), set_counter(i + 1))
-                for (i, p), after in zip(names, following, strict=True)
-            ]
-            others = self._is_last(s) and self.is_open
-            other = (-1, 0)
-            if others:
-                other = (self._colon_state(self.other, s), set_counter(len(self.properties)))
-            back = self.automaton.new_return([other, *gotos])
+            # Where only one property can come next, the counter says nothing.
+            single = len(names) == 1 and not last
+            choices: list[Choice] = []
+            gotos: list[tuple[int, int]] = [(-1, 0)]
+            for kind, formula in self.others if last else ():
+                colon = (self._colon_state(formula, s), set_counter(len(self.properties)))
+                if self.keys.is_plain:
+                    gotos[0] = colon
+                    choices.append(Choice(None, kind, 0))
+                else:
+                    choices.append(Choice(None, kind, len(gotos)))
+                    gotos.append(colon)
+            for i, p in names:
+                limit = NO_LIMIT if single or p.required else i
+                choices.append(Choice(p.name, 0, len(gotos), limit))
+                following = s + 1 if p.required else s
+                gotos.append((self._colon_state(p.formula, following), set_counter(i + 1)))
+            back = self.automaton.new_return(gotos)
             state = self.automaton.new_state(
-                lambda q: self._build_names(q, s, names, others), hi=self._highest(s)
+                lambda q: self._build_names(q, choices), hi=self._highest(s)
             )
             edge = self._quotes[s] = (b'"', push(back, state, inherit=True))
         return edge
 
-    def _build_names(
-        self, q: int, s: int, names: list[tuple[int, _Property]], others: bool
-    ) -> None:
-        # Where only one property can come next, the counter says nothing.
-        single = len(names) == 1 and not self._is_last(s)
-        keys: list[Key] = []
-        for cls, (i, p) in enumerate(names, 1):
-            limit = NO_LIMIT if single or p.required else i
-            keys.append((p.name, move(self.builder.frames.final(cls, hi=limit)), limit))
-        if others:
-            here = {i for i, _ in names}
-            keys += [(p.name, None, -1) for i, p in enumerate(self.properties) if i not in here]
-        block = key_block(keys, self.builder.library, others=others)
+    def _build_names(self, q: int, choices: list[Choice]) -> None:
+        final = self.builder.frames.final
+        block = self.keys.block(
+            choices, self.builder.library, lambda cls, limit: final(cls, hi=limit)
+        )
         self.automaton.alias(q, block.place(self.automaton))
 
     # -- after a name ---------------------------------------------------------------------------
@@ -170,28 +179,3 @@ class ObjectFrame:
             after = self.builder.frames.position(lambda: self._begin(False, s))
             point = self._return[s] = self.automaton.new_return([(after, 0)])
         return point
-
-
-def property_order(shapes: Conjunct) -> list[str]:
-    """The order of properties of merged shapes: declared ones first, then required names.
-
-    The orders of the shapes are merged: a name that several declare stands where the first does,
-    names between two common ones stay between them.
-    """
-    order: list[str] = []
-    known: set[str] = set()
-    for shape in shapes:
-        at = 0
-        for name in shape.properties:
-            if name in known:
-                at = order.index(name) + 1
-            else:
-                order.insert(at if at else len(order), name)
-                at = order.index(name) + 1 if at else 0
-                known.add(name)
-    for shape in shapes:
-        for name in shape.required:
-            if name not in known:
-                known.add(name)
-                order.append(name)
-    return order

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from structgen.errors import LimitExceeded, UnsupportedSchemaError
+from structgen.errors import LimitExceeded
 from structgen.limits import Limits
 from structgen.schema.algebra import (
     ANYTHING,
     ARRAY,
     FALSE,
+    NOTHING,
     NUMBER,
     OBJECT,
     STRING,
@@ -20,8 +22,11 @@ from structgen.schema.algebra import (
     Formula,
 )
 from structgen.schema.atoms import ArrayShape, ObjectShape
-from structgen.schema.node import Node, Reader, Unsupported
+from structgen.schema.node import Node, Reader
 from structgen.schema.scalars import Scalars
+
+if TYPE_CHECKING:
+    from structgen.schema.judges import Vectors
 
 # A conjunction of atoms; a value must satisfy all of them.
 Conjunct = tuple[Any, ...]
@@ -32,35 +37,41 @@ class Satisfiability:
 
     def __init__(self, algebra: Algebra, reader: Reader, scalars: Scalars, limits: Limits) -> None:
         self.algebra, self.reader, self.scalars, self.limits = algebra, reader, scalars, limits
+        self.vectors: Vectors = _vectors(self, limits)
         self._known: dict[Formula, bool] = {}
-        self._forms: dict[tuple[int, int], list[Conjunct]] = {}
+        self._forms: dict[tuple[int, int], list[Conjunct] | None] = {}
         self._shape_sat: dict[tuple[int, Conjunct], bool] = {}
 
     # -- normal form ----------------------------------------------------------------------------
 
-    def conjuncts(self, slot: int, i: int) -> list[Conjunct]:
+    def conjuncts(self, slot: int, i: int) -> list[Conjunct] | None:
         """Arrays or objects: type formula ``i`` as alternatives, each a conjunction of shapes.
 
-        Raises:
-            UnsupportedSchemaError: a negation, or a ``oneOf`` whose branches overlap, that is not
-                expressible this way.
+        None where it is not of that kind: a negation, a ``oneOf`` whose branches overlap, a number
+        of properties, ``contains``. Such formulas are judged by :mod:`structgen.schema.judges`.
         """
-        found = self._forms.get((slot, i))
-        if found is None:
-            found = self._forms[slot, i] = self._minimal(self._normal(slot, i, False))
-        return found
+        key = (slot, i)
+        if key not in self._forms:
+            self._forms[key] = None  # what is being asked counts as not of that kind
+            with suppress(_NotMonotone):
+                self._forms[key] = self._minimal(self._normal(slot, i, False))
+        return self._forms[key]
 
     def _normal(self, slot: int, i: int, negated: bool) -> list[Conjunct]:
         if i <= TRUE:
             return [()] if (i == TRUE) != negated else []
         term = self.algebra.terms[i]
         if term.kind == "atom":
-            return self._negative(term.atom) if negated else [(term.atom,)]
+            if negated:
+                return self._negative(term.atom)
+            if not _is_plain_shape(term.atom):
+                raise _NotMonotone
+            return [(term.atom,)]
         if term.kind == "not":
             return self._normal(slot, term.parts[0], not negated)
         if term.kind == "one":
             if negated:
-                raise UnsupportedSchemaError("not over oneOf is not enforced", keyword="not")
+                raise _NotMonotone
             return self._one(slot, term.parts)
         alternatives = (term.kind == "or") != negated
         parts = [self._normal(slot, p, negated) for p in term.parts]
@@ -81,46 +92,38 @@ class Satisfiability:
             )
 
     def _negative(self, atom: Any) -> list[Conjunct]:
-        """The negation of a shape that does nothing but require properties: one is absent."""
-        plain = isinstance(atom, ObjectShape) and not atom.properties and atom.additional is None
-        if plain:
-            false = self.reader.false
-            return [(ObjectShape({name: false}),) for name in atom.required]
-        if (
-            isinstance(atom, ObjectShape)
-            and atom.additional is None
-            and not atom.required
-            and all(node is self.reader.false for node in atom.properties.values())
-        ):
-            return [(ObjectShape({}, (name,)),) for name in atom.properties]
-        raise UnsupportedSchemaError(
-            "not over the properties or items of a value is not enforced", keyword="not"
-        )
+        """The negation of a shape that does nothing but require, or forbid, properties."""
+        if isinstance(atom, ObjectShape) and _is_plain_shape(atom) and atom.additional is None:
+            if not atom.properties and not atom.patterns and atom.names is None:
+                false = self.reader.false
+                return [(ObjectShape({name: false}),) for name in atom.required]
+            forbids = all(node is self.reader.false for node in atom.properties.values())
+            if forbids and not atom.required and not atom.patterns and atom.names is None:
+                return [(ObjectShape({}, (name,)),) for name in atom.properties]
+        raise _NotMonotone
 
     def _one(self, slot: int, parts: Sequence[int]) -> list[Conjunct]:
         """``oneOf``: the alternatives themselves where no two can hold at once."""
-        overlap = any(
-            self.is_shape_satisfiable(slot, conjunct)
-            for a, b in combinations(parts, 2)
-            for conjunct in self.conjuncts(slot, self.algebra.all_of((a, b)))
-        )
-        if not overlap:
-            return [c for p in parts for c in self._normal(slot, p, False)]
-        try:
-            result: list[Conjunct] = []
-            for p in parts:
-                product = self._normal(slot, p, False)
-                for other in parts:
-                    if other != p:
-                        negative = self._normal(slot, other, True)
-                        self._bound(len(product) * len(negative))
-                        product = [_join(a, b) for a in product for b in negative]
-                result += product
-            return result
-        except UnsupportedSchemaError:
-            raise UnsupportedSchemaError(
-                "oneOf with branches that can hold at once is not enforced", keyword="oneOf"
-            ) from None
+        for a, b in combinations(parts, 2):
+            both = self.conjuncts(slot, self.algebra.all_of((a, b)))
+            if both is None:
+                raise _NotMonotone
+            if any(self.is_shape_satisfiable(slot, conjunct) for conjunct in both):
+                return self._one_or_none_else(slot, parts)
+        return [c for p in parts for c in self._normal(slot, p, False)]
+
+    def _one_or_none_else(self, slot: int, parts: Sequence[int]) -> list[Conjunct]:
+        """``oneOf`` as alternatives with all the others negated, where that can be said."""
+        result: list[Conjunct] = []
+        for p in parts:
+            product = self._normal(slot, p, False)
+            for other in parts:
+                if other != p:
+                    negative = self._normal(slot, other, True)
+                    self._bound(len(product) * len(negative))
+                    product = [_join(a, b) for a in product for b in negative]
+            result += product
+        return result
 
     def _minimal(self, forms: list[Conjunct]) -> list[Conjunct]:
         """Without alternatives that another, weaker one contains."""
@@ -180,7 +183,14 @@ class Satisfiability:
         for slot in (ARRAY, OBJECT):
             if f[slot] == TRUE:
                 return None
-            for conjunct in self.conjuncts(slot, f[slot]) if f[slot] else ():
+            if f[slot] == FALSE:
+                continue
+            conjuncts = self.conjuncts(slot, f[slot])
+            if conjuncts is None:
+                if 1 in self.vectors.nested(slot, (f[slot],)):
+                    return None
+                continue
+            for conjunct in conjuncts:
                 needed = self._needed(slot, conjunct)
                 if needed is not None:
                     if not needed:
@@ -201,8 +211,6 @@ class Satisfiability:
 
     def _needed(self, slot: int, conjunct: Conjunct) -> list[Formula] | None:
         """The formulas of values that must be there; None where the shapes contradict at once."""
-        if any(isinstance(atom, Unsupported) for atom in conjunct):
-            return []  # reported where the place is checked
         if slot == OBJECT:
             names = dict.fromkeys(n for shape in conjunct for n in shape.required)
             return [self.property_formula(conjunct, name) for name in names]
@@ -218,13 +226,29 @@ class Satisfiability:
     def node_formula(self, node: Node | None) -> Formula:
         return ANYTHING if node is None else self.reader.formula(node)
 
-    def property_formula(self, conjunct: Conjunct, name: str | None) -> Formula:
-        """What a property's value must satisfy; ``name`` None is an undeclared one."""
+    def property_formula(self, conjunct: Conjunct, name: str) -> Formula:
+        """What the value of a property of this name must satisfy."""
         return self.algebra.conjunction(self.shape_property(shape, name) for shape in conjunct)
 
-    def shape_property(self, shape: ObjectShape, name: str | None) -> Formula:
-        node = shape.properties.get(name) if name is not None else None
-        return self.node_formula(shape.additional if node is None else node)
+    def shape_property(self, shape: ObjectShape, name: str) -> Formula:
+        """What one shape says of the value of a property of this name."""
+        if shape.names is not None:
+            condition = self.node_formula(shape.names)[STRING]
+            if condition != TRUE and (
+                condition == FALSE or self.scalars.language(STRING, condition).accepts(name) < 0
+            ):
+                return NOTHING
+        nodes = [
+            node
+            for pattern, node in shape.patterns
+            if self.scalars.pattern(pattern).accepts(name) >= 0
+        ]
+        declared = shape.properties.get(name)
+        if declared is not None:
+            nodes.insert(0, declared)
+        if not nodes:
+            return self.node_formula(shape.additional)
+        return self.algebra.conjunction(map(self.node_formula, nodes))
 
     def item_formula(self, conjunct: Conjunct, k: int) -> Formula:
         """What item ``k`` must satisfy."""
@@ -234,8 +258,50 @@ class Satisfiability:
         return self.node_formula(shape.prefix[k] if k < len(shape.prefix) else shape.items)
 
 
+def _vectors(sat: Satisfiability, limits: Limits) -> Vectors:
+    from structgen.schema.judges import Vectors  # the two ask each other
+
+    return Vectors(sat, limits)
+
+
+class _NotMonotone(Exception):
+    """A formula that is no disjunction of conjunctions of shapes."""
+
+
+def _is_plain_shape(atom: Any) -> bool:
+    """Can it be followed by what its nested values say alone, without counting them?"""
+    if isinstance(atom, ObjectShape):
+        return atom.minimum == 0 and atom.maximum is None
+    return isinstance(atom, ArrayShape)
+
+
 def _join(a: Conjunct, b: Conjunct) -> Conjunct:
     return tuple(dict.fromkeys((*a, *b)))
 
 
 __all__ = ["STRING", "Conjunct", "Satisfiability"]
+
+
+def property_order(shapes: Conjunct) -> list[str]:
+    """The order of properties of merged shapes: declared ones first, then required names.
+
+    The orders of the shapes are merged: a name that several declare stands where the first does,
+    names between two common ones stay between them.
+    """
+    order: list[str] = []
+    known: set[str] = set()
+    for shape in shapes:
+        at = 0
+        for name in shape.properties:
+            if name in known:
+                at = order.index(name) + 1
+            else:
+                order.insert(at if at else len(order), name)
+                at = order.index(name) + 1 if at else 0
+                known.add(name)
+    for shape in shapes:
+        for name in shape.required:
+            if name not in known:
+                known.add(name)
+                order.append(name)
+    return order

@@ -16,7 +16,7 @@ from structgen.errors import GrammarSyntaxError, LimitExceeded, SchemaError, Uns
 from structgen.limits import Limits
 from structgen.regular import numbers
 from structgen.regular.dfa import DFA, any_string, combine, intersect, length, union
-from structgen.regular.ecma import compile_full, compile_pattern
+from structgen.regular.ecma import compile_pattern
 from structgen.regular.formats import compile_format
 from structgen.schema.algebra import NUMBER, STRING, TRUE, Algebra
 from structgen.schema.atoms import (
@@ -35,10 +35,11 @@ from structgen.schema.library import Library
 _pattern = lru_cache(maxsize=4096)(compile_pattern)
 
 
-@lru_cache(maxsize=1)
-def _plain_number() -> DFA:
-    """Number literals without an exponent, where an automaton knows the value exactly."""
-    return compile_full(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+# Formats whose automata accept all valid values, so that what they refuse is invalid.
+EXACT_FORMATS = frozenset(
+    ("date", "duration", "ipv4", "ipv6", "uuid", "uri", "uri-reference", "iri", "iri-reference",
+     "json-pointer", "relative-json-pointer")
+)  # fmt: skip
 
 
 class Scalars:
@@ -51,6 +52,7 @@ class Scalars:
         self.algebra, self.limits = algebra, limits
         self._dfas: dict[tuple[int, int], DFA] = {}
         self._entries: dict[tuple[int, int], list[Entry]] = {}
+        self._verdicts: dict[tuple[int, tuple[int, ...], bool], tuple[DFA, list[int]]] = {}
 
     # -- languages ------------------------------------------------------------------------------
 
@@ -66,6 +68,8 @@ class Scalars:
         lengths = self._lengths_only(i) if slot == STRING else None
         if lengths is not None:
             return lengths.maximum is not None and lengths.maximum < lengths.minimum
+        if slot == STRING and self._counted_pattern(i) is not None:
+            return False
         return self.language(slot, i).is_empty
 
     def language(self, slot: int, i: int) -> DFA:
@@ -88,16 +92,11 @@ class Scalars:
         atoms = self.algebra.atoms(i)
         negated = any(self.algebra.terms[p].kind in ("not", "one") for p in self._below(i))
         if negated:
-            for atom in atoms:
-                if isinstance(atom, StringFormat):
-                    raise UnsupportedSchemaError(
-                        f"the format {atom.name!r} under not or oneOf is not enforced",
-                        keyword="format",
-                    )
+            self._check_exact(i)
         parts = [self._atom(a) for a in atoms]
         base = any_string() if slot == STRING else numbers.number()
         if slot == NUMBER and negated:
-            base = _plain_number()
+            base = numbers.number(exponent=False)
         index = {a: k for k, a in enumerate(atoms)}
 
         def decide(classes: tuple[int, ...]) -> int:
@@ -163,10 +162,7 @@ class Scalars:
     def _atom(self, atom: Any) -> DFA:
         limit = self.limits.pattern_states
         if isinstance(atom, StringPattern):
-            try:
-                return _pattern(atom.pattern, max_states=limit)
-            except GrammarSyntaxError as error:
-                raise SchemaError(f"pattern: {error}") from None
+            return self.pattern(atom.pattern)
         if isinstance(atom, StringLength):
             largest = atom.minimum if atom.maximum is None else atom.maximum
             if largest > limit:
@@ -228,13 +224,20 @@ class Scalars:
             ).place(a)
             a.counted[inside] = (lengths.minimum, limit)
             return [(b'"', inside)]
+        counted = self._counted_pattern(i)
+        if counted is not None:
+            dfa, minimum, limits = counted
+            end = a.reserve_state(lo=minimum)
+            a.set_final(end, 0)
+            quotes = [move(end) if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
+            return self._place(lift(dfa, quotes, limits=limits, count=1, usable=usable))
         atom = self.algebra.terms[i].atom
         if isinstance(atom, StringIn):
             return self._place(
                 key_block([(s, closing, NO_LIMIT) for s in atom.values], self.library)
             )
         dfa = self.language(STRING, i)
-        quotes: list[Edge] = [closing if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
+        quotes = [closing if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
         tail = _any_string_state(dfa)
         return self._place(
             lift(
@@ -242,6 +245,38 @@ class Scalars:
                 tail=None if tail is None else (tail, self.library.string_states),
             )
         )  # fmt: skip
+
+    def _counted_pattern(self, i: int) -> tuple[DFA, int, np.ndarray] | None:
+        """A conjunction of patterns and a length, where a counter can stand for the length.
+
+        Returns the automaton of the patterns, the least length, and for each state the greatest
+        number of code points with which a text can still be completed. None where this does not
+        fit: the lengths of what is accepted leave gaps, or end below the least length.
+        """
+        term = self.algebra.terms[i]
+        parts = term.parts if term.kind == "and" else (i,)
+        atoms = [self.algebra.terms[p].atom for p in parts]
+        bound = _merge_lengths([a for a in atoms if isinstance(a, StringLength)])
+        rest = [a for a in atoms if not isinstance(a, StringLength)]
+        wide = bound.minimum > 8 or (bound.maximum is not None and bound.maximum > 8)
+        if not wide or not rest or any(a is None or isinstance(a, StringIn) for a in rest):
+            return None
+        dfa = self._all_atoms(STRING, rest)
+        if dfa.is_empty:
+            return None
+        shortest, longest, widest_gap = accepted_lengths(dfa, bound.minimum, bound.maximum)
+        if (longest < bound.minimum).any():
+            return None
+        if bound.maximum is None:
+            return dfa, bound.minimum, np.full(dfa.n_states, NO_LIMIT, np.int32)
+        limits = bound.maximum - shortest
+        if limits[0] < 0 or widest_gap > bound.maximum - bound.minimum + 1:
+            return None
+        if (limits < 0).any():
+            # States too far from any end: cut them off, so that no edge leads there.
+            keep = limits >= 0
+            dfa, limits = _without(dfa, keep), limits[keep]
+        return dfa, bound.minimum, limits.astype(np.int32)
 
     def _place(self, lifted: Any) -> list[Entry]:
         return [(b'"', lifted.place(self.automaton))]
@@ -256,30 +291,21 @@ class Scalars:
         return None
 
     def classified(
-        self, slot: int, ids: Sequence[int], allowed: Callable[[int], bool]
+        self, slot: int, ids: Sequence[int], allowed: Callable[[int], bool], *, exact: bool
     ) -> tuple[list[Entry], list[int]]:
         """A frame that ends with a class for each set of the formulas ``ids`` that hold.
 
         Returns its entries, and for each final class the set as a bit mask. Sets that are not
-        ``allowed`` are removed.
+        ``allowed`` are removed. With ``exact``, a formula that is not in a set is false (and not
+        merely unproven, as of a number with an exponent).
         """
-        masks: list[int] = []
-        base = any_string() if slot == STRING else numbers.number()
-
-        def decide(classes: tuple[int, ...]) -> int:
-            if classes[-1] < 0:
-                return -1
-            mask = sum(1 << k for k, c in enumerate(classes[:-1]) if c >= 0)
-            if not allowed(mask):
-                return -1
-            if mask not in masks:
-                masks.append(mask)
-            return masks.index(mask)
-
-        parts = [self.language(slot, i) for i in ids]
-        dfa = combine([*parts, base], decide, max_states=self.limits.pattern_states)
-        if dfa.is_empty:
+        dfa, every = self._verdict_automaton(slot, tuple(ids), exact)
+        masks = [m for m in every if allowed(m)]
+        if not masks:
             return [], masks
+        index = {every.index(m): cls for cls, m in enumerate(masks)}
+        if len(masks) < len(every) or any(k != v for k, v in index.items()):
+            dfa = combine([dfa], lambda c: index.get(c[0], -1))
         a = self.automaton
         if slot == NUMBER:
             return byte_entries(a, place_bytes(a, dfa)), masks
@@ -291,6 +317,57 @@ class Scalars:
         quotes = [move(ends[c]) if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
         return self._place(lift(dfa, quotes, usable=self.library.usable)), masks
 
+    def verdicts(self, slot: int, ids: tuple[int, ...]) -> list[int]:
+        """The sets of formulas, as bit masks, that some string (or number) satisfies exactly."""
+        return self._verdict_automaton(slot, ids, True)[1]
+
+    def _verdict_automaton(
+        self, slot: int, ids: tuple[int, ...], exact: bool
+    ) -> tuple[DFA, list[int]]:
+        """Final class k is the k-th of the returned sets of formulas that hold."""
+        key = (slot, ids, exact)
+        found = self._verdicts.get(key)
+        if found is not None:
+            return found
+        base = any_string() if slot == STRING else numbers.number(exponent=not exact)
+        if exact:
+            for i in ids:
+                self._check_exact(i)
+        masks: dict[int, int] = {}
+
+        def decide(classes: tuple[int, ...]) -> int:
+            if classes[-1] < 0:
+                return -1
+            mask = sum(1 << k for k, c in enumerate(classes[:-1]) if c >= 0)
+            return masks.setdefault(mask, len(masks))
+
+        parts = [self.language(slot, i) for i in ids]
+        dfa = combine([*parts, base], decide, max_states=self.limits.pattern_states)
+        # Sets that no text reaches were seen on the way and are dropped.
+        used = sorted(set(dfa.final.tolist()) - {-1})
+        every = list(masks)
+        rename = {old: new for new, old in enumerate(used)}
+        final = np.array([rename.get(c, -1) for c in dfa.final.tolist()], np.int32)
+        renamed = DFA(dfa.offsets, dfa.lo, dfa.hi, dfa.target, final)
+        found = self._verdicts[key] = (renamed, [every[c] for c in used])
+        return found
+
+    def _check_exact(self, i: int) -> None:
+        """Raise for a format of which the automaton accepts only a part."""
+        for atom in self.algebra.atoms(i):
+            if isinstance(atom, StringFormat) and atom.name not in EXACT_FORMATS:
+                raise UnsupportedSchemaError(
+                    f"the format {atom.name!r} under not, oneOf or contains is not enforced",
+                    keyword="format",
+                )
+
+    def pattern(self, pattern: str) -> DFA:
+        """The automaton of a ``pattern``, an ECMA-262 search."""
+        try:
+            return _pattern(pattern, max_states=self.limits.pattern_states)
+        except GrammarSyntaxError as error:
+            raise SchemaError(f"pattern: {error}") from None
+
 
 def _any_string_state(dfa: DFA) -> int | None:
     """A state from which every string is accepted (a minimal automaton has one at most)."""
@@ -300,6 +377,47 @@ def _any_string_state(dfa: DFA) -> int | None:
         if list(own) == [(lo, hi, s) for lo, hi in SCALARS]:
             return s
     return None
+
+
+def accepted_lengths(
+    dfa: DFA, minimum: int, maximum: int | None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """The lengths of the texts accepted from each state, as far as the bounds can tell them apart.
+
+    Returns the least and the greatest length for each state (int64 [n]; a greatest one that is at
+    least ``minimum`` stands for itself or more), and the widest step between two lengths that
+    follow each other, below ``maximum``.
+    """
+    n = dfa.n_states
+    horizon = max(minimum, maximum or 0, n) + 1
+    tails = np.repeat(np.arange(n), np.diff(dfa.offsets))
+    now = dfa.final >= 0
+    shortest = np.full(n, np.iinfo(np.int64).max // 2)
+    longest = np.full(n, -1, np.int64)
+    widest = 0
+    for n_points in range(horizon + 1):
+        steps = (n_points - longest)[now & (longest >= 0)]
+        if len(steps):
+            widest = max(widest, int(steps.max()))
+        shortest[now & (longest < 0)] = n_points
+        longest[now] = n_points
+        following = np.zeros(n, bool)
+        np.logical_or.at(following, tails, now[dfa.target])
+        if not following.any():
+            break
+        now = following
+    return shortest, longest, widest
+
+
+def _without(dfa: DFA, keep: np.ndarray) -> DFA:
+    """The automaton without the states that are not kept; the start is kept."""
+    rename = np.cumsum(keep) - 1
+    tails = np.repeat(np.arange(dfa.n_states), np.diff(dfa.offsets))
+    edges = keep[tails] & keep[dfa.target]
+    counts = np.bincount(rename[tails[edges]], minlength=int(keep.sum()))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    target = rename[dfa.target[edges]].astype(np.int32)
+    return DFA(offsets, dfa.lo[edges], dfa.hi[edges], target, dfa.final[keep])
 
 
 def _all_accept(classes: tuple[int, ...]) -> int:

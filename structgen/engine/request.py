@@ -1,0 +1,147 @@
+"""What goes into the engine and what comes out: plain frozen data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from structgen.errors import StructgenError
+
+if TYPE_CHECKING:
+    from structgen.compiler import CompiledGrammar
+
+FinishReason = Literal["stop", "length", "error"]
+MAX_STOP_STRINGS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How one request is sampled and when it ends.
+
+    Filters apply in the order grammar, temperature, ``top_k``, ``top_p``, ``min_p``: probability is
+    shared among the tokens that the grammar allows.
+
+    Attributes:
+        max_tokens: at most this many tokens; None for all that the context leaves room for.
+        temperature: 0 takes the most likely allowed token.
+        top_k: keep the k most likely tokens; None keeps all.
+        top_p: keep the smallest set of tokens whose probability reaches this, in (0, 1].
+        min_p: drop tokens less likely than this fraction of the most likely one, in [0, 1].
+        seed: the same seed gives the same text, whatever else runs; None draws a new one.
+        stop: strings that end the text; the text is cut before them.
+
+    Raises:
+        StructgenError: a value is out of its range.
+    """
+
+    max_tokens: int | None = 256
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int | None = None
+    min_p: float = 0.0
+    seed: int | None = None
+    stop: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None:
+            _check_integer("max_tokens", self.max_tokens, least=1)
+        if self.top_k is not None:
+            _check_integer("top_k", self.top_k, least=1)
+        if self.seed is not None:
+            _check_integer("seed", self.seed)
+        _check_number("temperature", self.temperature, "0 or more", lambda x: x >= 0)
+        _check_number("top_p", self.top_p, "in (0, 1]", lambda x: 0 < x <= 1)
+        _check_number("min_p", self.min_p, "in [0, 1]", lambda x: 0 <= x <= 1)
+        object.__setattr__(self, "stop", _stop_strings(self.stop))
+
+    def sample(self, index: int) -> SamplingParams:
+        """The parameters of the ``index``-th of several texts: the seed's own stream for each."""
+        if self.seed is None or index == 0:
+            return self
+        stream = np.random.SeedSequence((self.seed % 2**64, index))
+        return replace(self, seed=int(stream.generate_state(1, np.uint64)[0]))
+
+
+def _check_integer(name: str, value: Any, least: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise StructgenError(f"{name} must be an integer, not {value!r:.80}")
+    if least is not None and value < least:
+        raise StructgenError(f"{name} must be {least} or more, not {value}")
+
+
+def _check_number(name: str, value: Any, rule: str, holds: Any) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not holds(value):
+        raise StructgenError(f"{name} must be a number {rule}, not {value!r:.80}")
+
+
+def _stop_strings(stop: Any) -> tuple[str, ...]:
+    strings = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if not all(isinstance(text, str) and text for text in strings):
+        raise StructgenError("stop must hold non-empty strings")
+    if len(strings) > MAX_STOP_STRINGS:
+        raise StructgenError(f"stop holds {len(strings)} strings; at most {MAX_STOP_STRINGS}")
+    return strings
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One text to generate.
+
+    Attributes:
+        prompt_ids: the prompt's tokens, at least one.
+        max_tokens: resolved: the prompt and as many tokens fit into the model's context.
+        grammar: what the text must obey.
+        prompt: the prompt as a person gave it.
+        parse: turns a complete constrained text into a value.
+    """
+
+    prompt_ids: tuple[int, ...]
+    params: SamplingParams
+    max_tokens: int
+    grammar: CompiledGrammar | None = None
+    prompt: Any = None
+    parse: Callable[[str], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts. An end-of-text token that was sampled counts as a completion token."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One generated text.
+
+    Attributes:
+        text: the text, without special tokens, cut before a stop string.
+        finish_reason: "stop" (complete, or a stop string came), "length" (``max_tokens`` or the
+            context ran out, so a constrained text may be incomplete), or "error".
+        usage: token counts.
+        token_ids: the sampled tokens, with the end-of-text token where one was sampled.
+        prompt: the prompt as it was passed in.
+        parsed: the value of a complete constrained text: an instance for ``schema=`` types, plain
+            JSON values for JSON Schemas and ``json=True``, the text itself for other constraints;
+            otherwise None.
+        error: what went wrong with this request, or why the complete text could not be parsed.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    token_ids: tuple[int, ...] = ()
+    prompt: Any = None
+    parsed: Any = None
+    error: str | None = None

@@ -1,0 +1,407 @@
+"""What several schemas can say of one value in the end, as far as it has been read.
+
+A *judge* follows the atoms (shapes) of a few type formulas, the *goals*, along a value. Its
+state says which atoms still hold (*alive*, a bit mask) and what they count. A *verdict* is the
+bit mask of the goals that hold for a finished value. Which verdicts are achievable, from a state or
+for a nested value judged by several formulas, is computed over sets of states, to a least fixed
+point where values nest in values of the same kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from structgen.errors import LimitExceeded
+from structgen.limits import Limits
+from structgen.schema.algebra import (
+    ANYTHING,
+    ARRAY,
+    NUMBER,
+    OBJECT,
+    STRING,
+    TRUE,
+    Formula,
+)
+from structgen.schema.atoms import ArrayShape, Contains
+from structgen.schema.keyspace import KeySpace
+from structgen.schema.satisfy import Conjunct, Satisfiability, property_order
+
+
+class Requirement(NamedTuple):
+    """The verdicts that may be returned: those that contain a clause, or those listed."""
+
+    clauses: tuple[int, ...] | None = None
+    masks: frozenset[int] = frozenset()
+
+    def admits(self, verdict: int) -> bool:
+        if self.clauses is None:
+            return verdict in self.masks
+        return any(c & verdict == c for c in self.clauses)
+
+
+def minimal_masks(masks: Iterable[int]) -> list[int]:
+    """Without masks that contain another one."""
+    unique = list(dict.fromkeys(masks))
+    return [m for m in unique if not any(o != m and o & m == o for o in unique)]
+
+
+class Split(NamedTuple):
+    """Formulas seen by values of one type: which hold anyway, and the type formulas that decide.
+
+    ``members[k]`` is the mask of the formulas that type formula ``ids[k]`` decides.
+    """
+
+    known: int
+    ids: tuple[int, ...]
+    members: tuple[int, ...]
+
+    def whole(self, verdict: int) -> int:
+        """The mask of the formulas that hold, from the mask of the type formulas that do."""
+        return self.known | sum(m for k, m in enumerate(self.members) if verdict >> k & 1)
+
+    def part(self, whole: int) -> int | None:
+        """The inverse of :meth:`whole`; None for a mask that no value of the type can have."""
+        verdict = sum(1 << k for k, m in enumerate(self.members) if m & whole == m)
+        return verdict if self.whole(verdict) == whole else None
+
+
+def split(formulas: Sequence[Formula], slot: int) -> Split:
+    known = 0
+    groups: dict[int, int] = {}
+    for k, f in enumerate(formulas):
+        if f[slot] == TRUE:
+            known |= 1 << k
+        elif f[slot]:
+            groups[f[slot]] = groups.get(f[slot], 0) | 1 << k
+    return Split(known, tuple(groups), tuple(groups.values()))
+
+
+class State(NamedTuple):
+    """Atoms that still hold, and what is counted (properties, or items that match)."""
+
+    alive: int
+    counts: tuple[int, ...] = ()
+
+
+class Nested(NamedTuple):
+    """The formulas that judge a nested value, and for each atom the index of its own (-1: any)."""
+
+    formulas: tuple[Formula, ...]
+    own: tuple[int, ...]
+
+
+class Judge:
+    """What objects and arrays have in common."""
+
+    slot: int
+
+    def __init__(
+        self,
+        sat: Satisfiability,
+        ids: Sequence[int],
+        limits: Limits,
+        forms: Sequence[Sequence[Conjunct]] | None = None,
+    ) -> None:
+        """Judge by ``ids``; with ``forms``, by their equivalent alternatives of conjunctions."""
+        self.sat, self.ids, self.limits = sat, tuple(ids), limits
+        atoms: dict[Any, None] = {}
+        for i in ids if forms is None else ():
+            atoms.update(dict.fromkeys(sat.algebra.atoms(i)))
+        for goal in forms or ():
+            for conjunct in goal:
+                atoms.update(dict.fromkeys(conjunct))
+        self.atoms: tuple[Any, ...] = tuple(atoms)
+        self._bits = {atom: 1 << k for k, atom in enumerate(self.atoms)}
+        self.goals: list[list[int]] | None = None
+        if forms is not None:
+            self.goals = [[self.mask(c) for c in goal] for goal in forms]
+
+    def mask(self, atoms: Iterable[Any]) -> int:
+        return sum(self._bits[atom] for atom in atoms)
+
+    def nested(self, alive: int, formula_of: Callable[[Any], Formula]) -> Nested:
+        """What judges a nested value, for the atoms that still hold."""
+        distinct: dict[Formula, int] = {}
+        own = [-1] * len(self.atoms)
+        for k, atom in enumerate(self.atoms):
+            if alive >> k & 1:
+                formula = formula_of(atom)
+                if formula != ANYTHING:
+                    own[k] = distinct.setdefault(formula, len(distinct))
+        return Nested(tuple(distinct), tuple(own))
+
+    def verdict(self, true: int) -> int:
+        """The goals that hold where these atoms do."""
+        if self.goals is not None:
+            return sum(
+                1 << k for k, goal in enumerate(self.goals) if any(m & true == m for m in goal)
+            )
+        algebra = self.sat.algebra
+        return sum(
+            1 << k
+            for k, i in enumerate(self.ids)
+            if algebra.evaluate(i, lambda atom: bool(true & self._bits[atom]))
+        )
+
+    def check(self, states: Sequence[Any] | set[Any]) -> None:
+        if len(states) > self.limits.judge_states:
+            raise LimitExceeded(
+                limit="judge_states",
+                value=self.limits.judge_states,
+                where="a value judged by many schemas at once",
+            )
+
+
+class ObjectJudge(Judge):
+    """Follows the shapes of objects. ``State.counts`` is the number of properties, if it counts."""
+
+    slot = OBJECT
+
+    def __init__(
+        self,
+        sat: Satisfiability,
+        ids: Sequence[int],
+        limits: Limits,
+        forms: Sequence[Sequence[Conjunct]] | None = None,
+    ) -> None:
+        super().__init__(sat, ids, limits, forms)
+        self.order = property_order(self.atoms)
+        self.keys = KeySpace(sat, self.atoms, self.order, limits)
+        position = {name: i for i, name in enumerate(self.order)}
+        self.requiring = [0] * len(self.order)
+        self.cap = 0
+        for k, shape in enumerate(self.atoms):
+            for name in shape.required:
+                self.requiring[position[name]] |= 1 << k
+            top = 0 if shape.maximum is None else shape.maximum + 1
+            self.cap = max(self.cap, shape.minimum, top)
+        if self.cap > self.limits.classes:
+            raise LimitExceeded(
+                limit="classes", value=self.limits.classes, where="the number of properties"
+            )
+
+    def start(self) -> State:
+        return State((1 << len(self.atoms)) - 1, (0,) if self.cap else ())
+
+    def skip(self, state: State, j: int) -> State:
+        """Property ``j`` does not come."""
+        return State(state.alive & ~self.requiring[j], state.counts)
+
+    def property(self, state: State, name: str | None, kind: int) -> Nested:
+        return self.nested(state.alive, lambda shape: self.keys.formula(shape, name, kind))
+
+    def after(self, state: State, nested: Nested, verdict: int) -> State:
+        """The state after a property whose value has this verdict."""
+        alive, counts = state
+        for k, own in enumerate(nested.own):
+            if own >= 0 and not verdict >> own & 1:
+                alive &= ~(1 << k)
+        if counts:
+            n = min(counts[0] + 1, self.cap)
+            counts = (n,)
+            for k, shape in enumerate(self.atoms):
+                if shape.maximum is not None and n > shape.maximum:
+                    alive &= ~(1 << k)
+        return State(alive, counts)
+
+    def end(self, state: State, i: int) -> int:
+        """The atoms that hold if the object ends before property ``i``."""
+        alive = state.alive
+        for requiring in self.requiring[i:]:
+            alive &= ~requiring
+        for k, shape in enumerate(self.atoms):
+            if shape.minimum and (not state.counts or state.counts[0] < shape.minimum):
+                alive &= ~(1 << k)
+        return alive
+
+    def finals(self, vectors: Vectors, i: int, state: State) -> frozenset[int]:
+        """The achievable verdicts from before property ``i``."""
+        states = {state}
+        for j in range(i, len(self.order)):
+            following = {self.skip(s, j) for s in states}
+            for s in states:
+                nested = self.property(s, self.order[j], 0)
+                following.update(self.after(s, nested, v) for v in vectors.of(nested.formulas))
+            states = following
+            self.check(states)
+        queue = list(states)
+        for s in queue:
+            for kind in self.keys.possible_kinds():
+                nested = self.property(s, None, kind)
+                for v in vectors.of(nested.formulas):
+                    t = self.after(s, nested, v)
+                    if t not in states:
+                        states.add(t)
+                        queue.append(t)
+            self.check(queue)
+        return frozenset(self.verdict(self.end(s, len(self.order))) for s in states)
+
+
+class ArrayJudge(Judge):
+    """Follows the shapes of arrays. ``State.counts`` are the matches of each ``contains``."""
+
+    slot = ARRAY
+
+    def __init__(
+        self,
+        sat: Satisfiability,
+        ids: Sequence[int],
+        limits: Limits,
+        forms: Sequence[Sequence[Conjunct]] | None = None,
+    ) -> None:
+        super().__init__(sat, ids, limits, forms)
+        self.contains = [k for k, atom in enumerate(self.atoms) if isinstance(atom, Contains)]
+        # From this many items on, all positions are alike.
+        self.last = 0
+        for shape in self.atoms:
+            if isinstance(shape, ArrayShape):
+                top = 0 if shape.maximum is None else shape.maximum + 1
+                self.last = max(self.last, len(shape.prefix), shape.minimum, top)
+        if self.last > limits.classes:
+            raise LimitExceeded(
+                limit="classes",
+                value=limits.classes,
+                where=f"alternatives with arrays of up to {self.last:,} items",
+            )
+
+    def start(self) -> State:
+        return State((1 << len(self.atoms)) - 1, (0,) * len(self.contains))
+
+    def item(self, state: State, k: int) -> tuple[State, Nested]:
+        """Item ``k`` comes: what is left of the state, and what judges the item."""
+        alive = state.alive
+        for i, shape in enumerate(self.atoms):
+            top = shape.maximum if isinstance(shape, ArrayShape) else None
+            if top is not None and top < k + 1:
+                alive &= ~(1 << i)
+        sat = self.sat
+
+        def formula(atom: Any) -> Formula:
+            if isinstance(atom, Contains):
+                return sat.node_formula(atom.item)
+            return sat.shape_item(atom, k)
+
+        return State(alive, state.counts), self.nested(alive, formula)
+
+    def after(self, state: State, nested: Nested, verdict: int) -> State:
+        alive, counts = state.alive, list(state.counts)
+        for k, own in enumerate(nested.own):
+            if not alive >> k & 1:
+                continue
+            holds = own < 0 or verdict >> own & 1
+            atom = self.atoms[k]
+            if not isinstance(atom, Contains):
+                if not holds:
+                    alive &= ~(1 << k)
+            elif holds:
+                at = self.contains.index(k)
+                top = atom.minimum if atom.maximum is None else atom.maximum + 1
+                counts[at] = min(counts[at] + 1, max(top, atom.minimum))
+                if atom.maximum is not None and counts[at] > atom.maximum:
+                    alive &= ~(1 << k)
+        return State(alive, tuple(counts))
+
+    def end(self, state: State, k: int) -> int:
+        """The atoms that hold if the array ends after ``k`` items."""
+        alive = state.alive
+        for i, atom in enumerate(self.atoms):
+            if isinstance(atom, Contains):
+                if state.counts[self.contains.index(i)] < atom.minimum:
+                    alive &= ~(1 << i)
+            elif atom.minimum > k:
+                alive &= ~(1 << i)
+        return alive
+
+    def finals(self, vectors: Vectors, i: int, state: State) -> frozenset[int]:
+        """The achievable verdicts after ``i`` items."""
+        found: set[int] = set()
+        seen = {(min(i, self.last), state)}
+        queue = list(seen)
+        for k, s in queue:
+            found.add(self.verdict(self.end(s, k)))
+            rest, nested = self.item(s, k)
+            for v in vectors.of(nested.formulas):
+                t = (min(k + 1, self.last), self.after(rest, nested, v))
+                if t not in seen:
+                    seen.add(t)
+                    queue.append(t)
+            self.check(queue)
+        return frozenset(found)
+
+
+class Vectors:
+    """Which sets of formulas can hold at once for one value."""
+
+    def __init__(self, sat: Satisfiability, limits: Limits) -> None:
+        self.sat, self.limits = sat, limits
+        self._known: dict[tuple[int, tuple[int, ...]], frozenset[int]] = {}
+        self._settled: set[tuple[int, tuple[int, ...]]] = set()
+        self._visited: set[tuple[int, tuple[int, ...]]] | None = None
+        self._changed = False
+        self._judges: dict[tuple[int, tuple[int, ...]], ObjectJudge | ArrayJudge] = {}
+        self._of: dict[tuple[Formula, ...], frozenset[int]] = {}
+
+    def of(self, formulas: tuple[Formula, ...]) -> frozenset[int]:
+        """The masks of ``formulas`` that some value satisfies exactly."""
+        found = self._of.get(formulas)
+        if found is None:
+            found = frozenset(self._masks(formulas))
+            if self._visited is None:
+                self._of[formulas] = found
+        return found
+
+    def _masks(self, formulas: tuple[Formula, ...]) -> Iterator[int]:
+        for part, bit in ((0, 1), (1, 1), (1, 2)):
+            yield sum(1 << k for k, f in enumerate(formulas) if f[part] & bit)
+        for slot in (NUMBER, STRING, ARRAY, OBJECT):
+            known, ids, _ = parts = split(formulas, slot)
+            if not ids:
+                yield known
+            elif slot in (NUMBER, STRING):
+                yield from map(parts.whole, self.sat.scalars.verdicts(slot, ids))
+            else:
+                yield from map(parts.whole, self.nested(slot, ids))
+
+    def judge(self, slot: int, ids: tuple[int, ...]) -> ObjectJudge | ArrayJudge:
+        found = self._judges.get((slot, ids))
+        if found is None:
+            kind = ArrayJudge if slot == ARRAY else ObjectJudge
+            found = self._judges[slot, ids] = kind(self.sat, ids, self.limits)
+        return found
+
+    def nested(self, slot: int, ids: tuple[int, ...]) -> frozenset[int]:
+        """The achievable verdicts of an object or array over these goals."""
+        key = (slot, ids)
+        if key in self._settled:
+            return self._known[key]
+        if self._visited is not None:
+            return self._evaluate(key)
+        # Values may nest in values of the same kind: repeat until nothing is added.
+        while True:
+            self._visited, self._changed = set(), False
+            try:
+                found = self._evaluate(key)
+                visited = self._visited
+            finally:
+                self._visited = None
+            if not self._changed:
+                self._settled |= visited
+                return found
+
+    def _evaluate(self, key: tuple[int, tuple[int, ...]]) -> frozenset[int]:
+        assert self._visited is not None
+        if key in self._settled or key in self._visited:
+            return self._known.get(key, frozenset())
+        self._visited.add(key)
+        judge = self.judge(*key)
+        try:
+            found = judge.finals(self, 0, judge.start())
+        except RecursionError:
+            raise LimitExceeded(
+                limit="nesting", value=self.limits.nesting, where="schemas judged at once"
+            ) from None
+        if found != self._known.get(key):
+            self._known[key] = found
+            self._changed = True
+        return found
