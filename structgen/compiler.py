@@ -20,6 +20,7 @@ from structgen.masks.tokens import TokenTables
 from structgen.matcher import Matcher
 from structgen.schema.compile import add_schema
 from structgen.schema.library import Library
+from structgen.schema.options import SchemaOptions
 from structgen.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
@@ -128,7 +129,9 @@ class Compiler:
         self._libraries: dict[str, tuple[Library, MaskGrammar]] = {}
         self._lock = threading.RLock()
 
-    def compile_json_schema(self, schema: Any, *, whitespace: str = "flexible") -> CompiledGrammar:
+    def compile_json_schema(
+        self, schema: Any, *, whitespace: str = "flexible", **options: Any
+    ) -> CompiledGrammar:
         """Compile a JSON Schema.
 
         Args:
@@ -136,6 +139,8 @@ class Compiler:
                 ``TypeAdapter`` takes.
             whitespace: ``"compact"`` (none), ``"flexible"`` (any JSON whitespace between tokens,
                 each run at most ``limits.whitespace`` long) or a pattern of whitespace.
+            options: ``property_order``, ``unsupported``, ``additional_properties``, ``formats``;
+                see :class:`structgen.schema.options.SchemaOptions`.
 
         Raises:
             SchemaError: malformed, or satisfied by no value.
@@ -147,19 +152,33 @@ class Compiler:
 
             schema = resolve_schema(schema).schema
         started = time.perf_counter()
+        try:
+            chosen = SchemaOptions(**options)
+        except TypeError as error:
+            raise StructgenError(f"compile_json_schema: {error}") from None
+        settings = {"whitespace": whitespace, **chosen.to_json()}
 
         def build() -> CompiledGrammar:
             library, shared = self._library(whitespace)
             automaton = Automaton(library.automaton, max_states=self.limits.states)
-            start, warnings = add_schema(automaton, library, schema, self.limits)
+            start, warnings = add_schema(automaton, library, schema, self.limits, chosen)
             masks = MaskGrammar(self._tokens, automaton, shared)
-            source = {"kind": "json_schema", "text": schema, "options": {"whitespace": whitespace}}
+            source = {
+                "kind": "json_schema",
+                "text": schema,
+                "options": {"whitespace": whitespace, **chosen.to_json()},
+            }
             return self._finish(masks, start, source, warnings, started)
 
         if self._cache_bytes <= 0:
             return build()
         try:
-            key = ("json_schema", json.dumps(schema), whitespace)
+            key = (
+                "json_schema",
+                json.dumps(schema),
+                whitespace,
+                json.dumps(chosen.to_json(), sort_keys=True),
+            )
         except (RecursionError, TypeError, ValueError):
             return build()  # the compiler says what is wrong with it
         return self._cached(key, build)

@@ -40,8 +40,6 @@ def bounds(v: int, lowest: int, highest: int, longest: int) -> tuple[int, int, i
     return missing, left, v, v
 
 
-def selected(
-    needs: np.ndarray, missing: int, left: int, scratch: np.ndarray
-) -> np.ndarray:
+def selected(needs: np.ndarray, missing: int, left: int, scratch: np.ndarray) -> np.ndarray:
     """The positions in ``needs`` that :func:`select` keeps (a view of ``scratch``)."""
     return scratch[: select(needs, missing, left, scratch)]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 
+from structgen.errors import GrammarSyntaxError
 from structgen.regular import lookaround, subset
 from structgen.regular.dfa import DFA
 from structgen.regular.nfa import build
 from structgen.regular.syntax import Assertion, Cat, Node, parse
 
-__all__ = ["compile_full", "compile_pattern"]
+__all__ = ["check_pattern", "compile_full", "compile_pattern"]
+
+
+def check_pattern(pattern: str) -> None:
+    """Raise UnsupportedSchemaError for what no automaton can do; leave other errors for later."""
+    with suppress(GrammarSyntaxError):
+        parse(pattern)
 
 
 @lru_cache(maxsize=1024)

@@ -135,6 +135,42 @@ class Algebra:
         )
         return (null, boolean, number, string, array, object_)
 
+    def weaken(self, i: int, satisfied: Callable[[Any], bool]) -> int:
+        """A type formula that holds wherever ``i`` does if the ``satisfied`` atoms are unknown.
+
+        They count as true where they stand plainly and as false under a negation; ``one`` over
+        parts with such an atom becomes ``or``.
+        """
+        if not any(satisfied(atom) for atom in self.atoms(i)):
+            return i
+        # A part is wanted as it is, or under an odd number of negations.
+        value: dict[tuple[int, bool], int] = {}
+        stack = [(i, False)]
+        while stack:
+            j, negated = stack[-1]
+            term = self.terms[j]
+            inner = negated != (term.kind == "not")
+            waiting = [(p, inner) for p in term.parts if (p, inner) not in value]
+            if waiting and (j, negated) not in value:
+                stack.extend(waiting)
+                continue
+            stack.pop()
+            parts = [value[p, inner] for p in term.parts]
+            if term.kind == "atom":
+                result = (FALSE if negated else TRUE) if satisfied(term.atom) else j
+            elif term.kind == "and":
+                result = self.all_of(parts)
+            elif term.kind == "or":
+                result = self.any_of(parts)
+            elif term.kind == "not":
+                result = self.negate(parts[0])
+            elif term.kind == "one" and parts != list(term.parts):
+                result = FALSE if negated else self.any_of(parts)
+            else:
+                result = j
+            value[j, negated] = result
+        return value[i, False]
+
     # -- reading them ---------------------------------------------------------------------------
 
     def atoms(self, i: int) -> list[Any]:

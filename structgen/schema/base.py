@@ -10,6 +10,7 @@ from structgen.limits import Limits
 from structgen.schema.algebra import Algebra, Formula
 from structgen.schema.frames import ByteEdge, Entry, Frames
 from structgen.schema.library import Library
+from structgen.schema.options import SchemaOptions
 from structgen.schema.satisfy import Satisfiability
 from structgen.schema.scalars import Scalars
 
@@ -28,6 +29,7 @@ class Builder(Protocol):
     scalars: Scalars
     vectors: Vectors
     limits: Limits
+    options: SchemaOptions
 
     def entries(self, formula: Formula) -> list[Entry]:
         """How a value that satisfies ``formula`` may begin; its frame ends with class 0."""

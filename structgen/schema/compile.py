@@ -27,34 +27,43 @@ from structgen.schema.judges import Requirement, Split, minimal_masks, split
 from structgen.schema.library import Library
 from structgen.schema.node import Node, Reader, Unsupported
 from structgen.schema.objects import ObjectFrame
+from structgen.schema.options import SchemaOptions
 from structgen.schema.satisfy import Conjunct, Satisfiability
 from structgen.schema.scalars import Scalars
 from structgen.schema.verdicts import verdict_entries
 
 
 def add_schema(
-    automaton: Automaton, library: Library, schema: Any, limits: Limits
+    automaton: Automaton, library: Library, schema: Any, limits: Limits, options: SchemaOptions
 ) -> tuple[int, list[str]]:
     """Add the frames of a schema to an automaton that begins with the library's.
 
     Returns the start state and warnings. Everything the schema says is read and checked here;
     frames are built when a text first enters them.
     """
-    builder = SchemaBuilder(automaton, library, schema, limits)
-    return builder.start(), []
+    builder = SchemaBuilder(automaton, library, schema, limits, options)
+    return builder.start(), builder.reader.warnings
 
 
 class SchemaBuilder:
     """Builds the frames of one schema. Implements :class:`structgen.schema.base.Builder`."""
 
-    def __init__(self, automaton: Automaton, library: Library, schema: Any, limits: Limits) -> None:
+    def __init__(
+        self,
+        automaton: Automaton,
+        library: Library,
+        schema: Any,
+        limits: Limits,
+        options: SchemaOptions,
+    ) -> None:
         if not isinstance(schema, dict | bool):
             raise SchemaError(f"a schema is an object or a boolean, not {schema!r:.60}")
         check_size(schema, limits)
-        self.automaton, self.library, self.limits = automaton, library, limits
+        self.automaton, self.library = automaton, library
+        self.limits, self.options = limits, options
         self.algebra = Algebra()
-        self.reader = Reader(Document(schema), self.algebra, limits)
-        self.scalars = Scalars(automaton, library, self.algebra, limits)
+        self.reader = Reader(Document(schema), self.algebra, limits, options)
+        self.scalars = Scalars(automaton, library, self.algebra, limits, self.reader)
         self.sat = Satisfiability(self.algebra, self.reader, self.scalars, limits)
         self.vectors = self.sat.vectors
         self.frames = Frames(automaton, library.whitespace)
@@ -68,7 +77,7 @@ class SchemaBuilder:
         """Read every place that a value can reach; raise for what is not enforced."""
         queue, seen = [self.root], {id(self.root)}
         for place in queue:
-            formula = self.reader.formula(place)
+            formula = self.reader.place_formula(place)
             try:
                 self._check_formula(formula)
             except UnsupportedSchemaError as error:
@@ -116,7 +125,7 @@ class SchemaBuilder:
 
     def start(self) -> int:
         """The state before the first byte of a value that satisfies the schema."""
-        formula = self.reader.formula(self.root)
+        formula = self.reader.place_formula(self.root)
         if not self.sat.is_satisfiable(formula):
             raise SchemaError("no value satisfies the schema")
         done = self.automaton.reserve_state()
@@ -161,7 +170,8 @@ class SchemaBuilder:
         forms = [c for c in conjuncts if self.sat.is_shape_satisfiable(slot, c)]
         if not forms:
             return []
-        if len(forms) > 1:
+        any_order = slot == OBJECT and self.options.property_order == "any"
+        if len(forms) > 1 or any_order:
             return self._verdict_entries(slot, (i,), Requirement((1,)))[0]
         key = (slot, forms[0])
         found = self._frames.get(key)

@@ -205,20 +205,26 @@ class ObjectJudge(Judge):
                     alive &= ~(1 << k)
         return State(alive, counts)
 
-    def end(self, state: State, i: int) -> int:
-        """The atoms that hold if the object ends before property ``i``."""
+    def end(self, state: State, passed: int) -> int:
+        """The atoms that hold if the object ends; ``passed``: mask of properties that are over."""
         alive = state.alive
-        for requiring in self.requiring[i:]:
-            alive &= ~requiring
+        for j, requiring in enumerate(self.requiring):
+            if not passed >> j & 1:
+                alive &= ~requiring
         for k, shape in enumerate(self.atoms):
             if shape.minimum and (not state.counts or state.counts[0] < shape.minimum):
                 alive &= ~(1 << k)
         return alive
 
-    def finals(self, vectors: Vectors, i: int, state: State) -> frozenset[int]:
-        """The achievable verdicts from before property ``i``."""
+    def finals(self, vectors: Vectors, passed: int, state: State) -> frozenset[int]:
+        """The achievable verdicts where the properties of the mask ``passed`` are over.
+
+        What properties say of an object does not depend on their order, so neither does this.
+        """
         states = {state}
-        for j in range(i, len(self.order)):
+        for j in range(len(self.order)):
+            if passed >> j & 1:
+                continue
             following = {self.skip(s, j) for s in states}
             for s in states:
                 nested = self.property(s, self.order[j], 0)
@@ -235,7 +241,8 @@ class ObjectJudge(Judge):
                         states.add(t)
                         queue.append(t)
             self.check(queue)
-        return frozenset(self.verdict(self.end(s, len(self.order))) for s in states)
+        everything = (1 << len(self.order)) - 1
+        return frozenset(self.verdict(self.end(s, everything)) for s in states)
 
 
 class ArrayJudge(Judge):

@@ -9,6 +9,7 @@ from typing import Any
 
 from structgen.errors import LimitExceeded, SchemaError, UnsupportedSchemaError
 from structgen.limits import Limits
+from structgen.regular.ecma import check_pattern
 from structgen.regular.formats import KNOWN_FORMATS
 from structgen.schema.algebra import ANYTHING, FALSE, NOTHING, TRUE, Algebra, Formula
 from structgen.schema.atoms import (
@@ -24,6 +25,7 @@ from structgen.schema.atoms import (
     StringPattern,
 )
 from structgen.schema.document import Document, escape
+from structgen.schema.options import SchemaOptions
 
 # What a step of a node's plan combines: the formulas of subschemas of the same value.
 Combine = Callable[[list[Formula]], Formula]
@@ -56,8 +58,13 @@ class Node:
 class Reader:
     """Reads subschemas as they are reached. No method recurses on the depth of the schema."""
 
-    def __init__(self, document: Document, algebra: Algebra, limits: Limits) -> None:
-        self.document, self.algebra, self.limits = document, algebra, limits
+    def __init__(
+        self, document: Document, algebra: Algebra, limits: Limits, options: SchemaOptions
+    ) -> None:
+        self.document, self.algebra = document, algebra
+        self.limits, self.options = limits, options
+        self.warnings: list[str] = []
+        self._places: dict[int, Formula] = {}
         self._nodes: dict[int, Node] = {}
         self.true = Node(True, "#", ANYTHING, is_read=True)
         self.false = Node(False, "#", NOTHING, is_read=True)
@@ -143,6 +150,33 @@ class Reader:
             stack.pop()
             if not stack:
                 return formula
+
+    def place_formula(self, node: Node) -> Formula:
+        """The formula of a place of values, without what is not enforced if that is relaxed."""
+        formula = self.formula(node)
+        if not self.options.relaxed:
+            return formula
+        found = self._places.get(id(node))
+        if found is None:
+            number, string, array, object_ = (self._relax(i) for i in formula[2:])
+            found = (*formula[:2], number, string, array, object_)
+            self._places[id(node)] = found
+        return found
+
+    def _relax(self, i: int) -> int:
+        """A type formula with what is not enforced counted as satisfied, and a warning for it."""
+
+        def holds(atom: Any) -> bool:
+            if isinstance(atom, Unsupported):
+                self.warn(f"{atom.message} (at {atom.pointer})")
+                return True
+            return False
+
+        return self.algebra.weaken(i, holds)
+
+    def warn(self, message: str) -> None:
+        if message not in self.warnings:
+            self.warnings.append(message)
 
     # -- keywords -------------------------------------------------------------------------------
 
@@ -267,18 +301,28 @@ class Reader:
     def _pattern(self, node: Node, value: Any) -> None:
         if not isinstance(value, str):
             raise self._bad(node, "pattern", "a string")
+        try:
+            check_pattern(value)
+        except UnsupportedSchemaError as error:
+            message = str(error).removesuffix(" (at #)")
+            atom = Unsupported(message, "pattern", f"{node.pointer}/pattern")
+            node.direct.append(self._string_atom(atom))
+            return
         node.direct.append(self._string_atom(StringPattern(value)))
 
     def _format(self, node: Node, value: Any) -> None:
         if not isinstance(value, str):
             raise self._bad(node, "format", "a string")
-        if value in KNOWN_FORMATS:  # an unknown format is an annotation
+        if (
+            value in KNOWN_FORMATS or value in self.options.formats
+        ):  # an unknown format is an annotation
             node.direct.append(self._string_atom(StringFormat(value)))
 
     def _unique_items(self, node: Node, value: Any) -> None:
         if not isinstance(value, bool):
             raise self._bad(node, "uniqueItems", "a boolean")
-        if value:
+        most = node.raw.get("maxItems")
+        if value and not (_is_number(most) and most <= 1):
             atom = Unsupported("uniqueItems is not enforced", "uniqueItems", node.pointer)
             node.direct.append(self._only(4, self.algebra.atom(atom)))
 
@@ -409,6 +453,10 @@ class Reader:
         additional = None
         if "additionalProperties" in raw and raw["additionalProperties"] not in (True, {}):
             additional = self._child(node, "additionalProperties", raw["additionalProperties"])
+        elif not self.options.additional_properties and not (
+            raw.keys() & {"additionalProperties", "unevaluatedProperties"}
+        ):
+            additional = self.false
         patterns = raw.get("patternProperties", {})
         if not isinstance(patterns, dict):
             raise self._bad(node, "patternProperties", "an object")

@@ -224,7 +224,7 @@ class Satisfiability:
     # -- parts of shapes ------------------------------------------------------------------------
 
     def node_formula(self, node: Node | None) -> Formula:
-        return ANYTHING if node is None else self.reader.formula(node)
+        return ANYTHING if node is None else self.reader.place_formula(node)
 
     def property_formula(self, conjunct: Conjunct, name: str) -> Formula:
         """What the value of a property of this name must satisfy."""

@@ -11,12 +11,12 @@ import numpy as np
 
 from structgen.automaton.lift import lift
 from structgen.automaton.step import NO_LIMIT
-from structgen.automaton.tables import NO_EDGE, Automaton, Edge, move
+from structgen.automaton.tables import NO_EDGE, Automaton, move
 from structgen.errors import GrammarSyntaxError, LimitExceeded, SchemaError, UnsupportedSchemaError
 from structgen.limits import Limits
 from structgen.regular import numbers
 from structgen.regular.dfa import DFA, any_string, combine, intersect, length, union
-from structgen.regular.ecma import compile_pattern
+from structgen.regular.ecma import compile_full, compile_pattern
 from structgen.regular.formats import compile_format
 from structgen.schema.algebra import NUMBER, STRING, TRUE, Algebra
 from structgen.schema.atoms import (
@@ -31,8 +31,10 @@ from structgen.schema.atoms import (
 from structgen.schema.frames import Entry, byte_entries, place_bytes
 from structgen.schema.keys import SCALARS, key_block
 from structgen.schema.library import Library
+from structgen.schema.node import Reader
 
 _pattern = lru_cache(maxsize=4096)(compile_pattern)
+_whole = lru_cache(maxsize=1024)(compile_full)
 
 
 # Formats whose automata accept all valid values, so that what they refuse is invalid.
@@ -46,10 +48,15 @@ class Scalars:
     """Automata and frames of strings and numbers."""
 
     def __init__(
-        self, automaton: Automaton, library: Library, algebra: Algebra, limits: Limits
+        self,
+        automaton: Automaton,
+        library: Library,
+        algebra: Algebra,
+        limits: Limits,
+        reader: Reader,
     ) -> None:
         self.automaton, self.library = automaton, library
-        self.algebra, self.limits = algebra, limits
+        self.algebra, self.limits, self.reader = algebra, limits, reader
         self._dfas: dict[tuple[int, int], DFA] = {}
         self._entries: dict[tuple[int, int], list[Entry]] = {}
         self._verdicts: dict[tuple[int, tuple[int, ...], bool], tuple[DFA, list[int]]] = {}
@@ -173,7 +180,8 @@ class Scalars:
                 )
             return length(atom.minimum, atom.maximum)
         if isinstance(atom, StringFormat):
-            dfa = compile_format(atom.name)
+            own = self.reader.options.formats.get(atom.name)
+            dfa = compile_format(atom.name) if own is None else self._own_format(atom.name, own)
             return any_string() if dfa is None else dfa
         if isinstance(atom, StringIn):
             return _literal_strings(atom.values)
@@ -355,11 +363,20 @@ class Scalars:
     def _check_exact(self, i: int) -> None:
         """Raise for a format of which the automaton accepts only a part."""
         for atom in self.algebra.atoms(i):
-            if isinstance(atom, StringFormat) and atom.name not in EXACT_FORMATS:
-                raise UnsupportedSchemaError(
-                    f"the format {atom.name!r} under not, oneOf or contains is not enforced",
-                    keyword="format",
-                )
+            if not isinstance(atom, StringFormat) or atom.name in EXACT_FORMATS:
+                continue
+            if atom.name in self.reader.options.formats:
+                continue
+            message = f"the format {atom.name!r} under not, oneOf or contains is not enforced"
+            if not self.reader.options.relaxed:
+                raise UnsupportedSchemaError(message, keyword="format")
+            self.reader.warn(message)
+
+    def _own_format(self, name: str, pattern: str) -> DFA:
+        try:
+            return _whole(pattern, max_states=self.limits.pattern_states)
+        except GrammarSyntaxError as error:
+            raise SchemaError(f"the pattern of format {name!r}: {error}") from None
 
     def pattern(self, pattern: str) -> DFA:
         """The automaton of a ``pattern``, an ECMA-262 search."""

@@ -138,6 +138,10 @@ class ObjectVerdicts(_Verdicts):
 
     judge: ObjectJudge
 
+    @property
+    def any_order(self) -> bool:
+        return self.builder.options.property_order == "any"
+
     def edges(self, i: int, state: State, at_start: bool) -> list[ByteEdge]:
         choices, colons = self._choices(i, state)
         edges: list[ByteEdge] = []
@@ -161,26 +165,33 @@ class ObjectVerdicts(_Verdicts):
             edges.append((b"}", move(end)))
         return edges
 
-    def _choices(self, i: int, state: State) -> tuple[list[Choice], list[int]]:
-        """The names that may come before property ``i`` is passed, each with the state after it.
+    def _choices(self, passed: int, state: State) -> tuple[list[Choice], list[int]]:
+        """The names that may come, each with the state after it.
+
+        ``passed`` is the mask of the declared properties that cannot come any more.
 
         An undeclared name of the only kind gets class 0, which is how any string ends.
         """
         judge = self.judge
         named: list[tuple[str | None, int, int]] = []
-        order = judge.order
-        for j in range(i, len(order)):
-            colon = self._colon_state(state, order[j], 0, j + 1)
+        others = True
+        for j, name in enumerate(judge.order):
+            if passed >> j & 1:
+                continue
+            following = passed | 1 << j if self.any_order else (2 << j) - 1
+            colon = self._colon_state(state, name, 0, following)
             if colon is not None:
-                named.append((order[j], 0, colon))
-            state = judge.skip(state, j)
-            if not self.is_possible(j + 1, state):
-                break
-        else:
-            for kind in reversed(judge.keys.possible_kinds()):
-                colon = self._colon_state(state, None, kind, len(order))
-                if colon is not None:
-                    named.insert(0, (None, kind, colon))
+                named.append((name, 0, colon))
+            if not self.any_order:
+                state = judge.skip(state, j)
+                passed |= 1 << j
+                if not self.is_possible(passed, state):
+                    others = False
+                    break
+        for kind in reversed(judge.keys.possible_kinds()) if others else ():
+            colon = self._colon_state(state, None, kind, passed)
+            if colon is not None:
+                named.insert(0, (None, kind, colon))
         if judge.keys.is_plain and named and named[0][0] is not None:
             # Class 0 stands for undeclared names even where none may come.
             choices = [Choice(name, kind, cls) for cls, (name, kind, _) in enumerate(named, 1)]

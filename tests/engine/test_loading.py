@@ -1,0 +1,64 @@
+"""Which models load, and what is said of those that do not."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_model import save_tiny_model, tiny_model, tiny_tokenizer
+from transformers import MambaConfig, MambaForCausalLM
+
+import structgen
+from structgen.engine import LLM, default_llm
+from structgen.errors import StructgenError
+
+
+def test_a_directory(tmp_path):
+    path = save_tiny_model(tmp_path / "tiny")
+    llm = LLM(path)
+    expected = LLM(tiny_model(), tokenizer=tiny_tokenizer())
+    options = {"temperature": 0, "max_tokens": 10}
+    assert llm.model_name == str(path)
+    assert llm.generate("the cat", **options) == expected.generate("the cat", **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": "/no/such/place"}, "there is no model directory /no/such/place"),
+        ({"model": "./no/such/place"}, "there is no model directory ./no/such/place"),
+        ({"model": "not a hub id!"}, "cannot load the model 'not a hub id!'"),
+        ({"model": tiny_model()}, "needs its tokenizer"),
+        (
+            {"model": tiny_model(), "tokenizer": tiny_tokenizer(), "device": "cpu"},
+            "device= and dtype= are for models that are loaded by name",
+        ),
+        ({"device": "nonsense"}, "device nonsense cannot be used"),
+        ({"dtype": "float17", "device": "cpu"}, "'float17' is not a torch dtype"),
+        ({"max_batch_size": 0}, "max_batch_size must be 1 or more"),
+    ],
+)
+def test_what_does_not_load(arguments, message):
+    with pytest.raises(StructgenError) as caught:
+        LLM(**arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_directory(tmp_path):
+    path = save_tiny_model(tmp_path)
+    (path / "model.safetensors").write_bytes(b"not a checkpoint")
+    with pytest.raises(StructgenError, match="cannot load the model"):
+        LLM(path)
+
+
+def test_a_recurrent_model_is_refused():
+    config = MambaConfig(vocab_size=384, hidden_size=16, num_hidden_layers=1, state_size=4)
+    with pytest.raises(StructgenError, match="keeps a recurrent state"):
+        LLM(MambaForCausalLM(config), tokenizer=tiny_tokenizer())
+
+
+def test_the_default_model_is_shared_and_needs_no_network(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert default_llm() is default_llm()
+    [output] = structgen.generate("Ann is 31 years old.", choice=["yes", "no"], seed=0)
+    assert output.parsed in ("yes", "no")
+    assert output.finish_reason == "stop"

@@ -1,0 +1,179 @@
+"""What the server answers to requests that it cannot serve."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+GOOD = {"model": "model", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}
+URL = "/v1/chat/completions"
+
+
+def check_error(response, status: int, param: str | None = None) -> dict:
+    assert response.status_code == status, response.text
+    [(key, error)] = response.json().items()
+    assert key == "error"
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["type"] == ("invalid_request_error" if status < 500 else "server_error")
+    assert error["param"] == param
+    assert error["message"]
+    assert "Traceback" not in response.text
+    assert ".py" not in response.text
+    return error
+
+
+def schema_format(schema) -> dict:
+    return {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages[0]"),
+        ({"messages": [{"role": "alien", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            "messages[0].content[0]",
+        ),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages"),
+        ({"messages": [{"role": "user", "content": "long " * 500}]}, "messages"),
+        ({"model": 3}, "model"),
+        ({"temperature": -1}, "temperature"),
+        ({"temperature": 2.5}, "temperature"),
+        ({"temperature": "1"}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": -5}, "max_completion_tokens"),
+        ({"n": 0}, "n"),
+        ({"n": 1000}, "n"),
+        ({"stop": ""}, "stop[0]"),
+        ({"stop": [3]}, "stop[0]"),
+        ({"stop": ["a"] * 100}, "stop"),
+        ({"seed": 1.5}, "seed"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"logprobs": True}, "logprobs"),
+        ({"logit_bias": {"3": 1}}, "logit_bias"),
+        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type"),
+        ({"response_format": "json"}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "s"}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"response_format": schema_format("text")}, "response_format.json_schema.schema"),
+        ({"response_format": schema_format(False)}, "response_format"),
+        ({"response_format": schema_format({"type": "unknown"})}, "response_format"),
+        (
+            {"response_format": schema_format({"type": "integer", "minimum": 3, "maximum": 1})},
+            "response_format",
+        ),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_invalid_fields(client, change, param, stream):
+    body = {**GOOD, **({"stream": True} if stream and "stream_options" not in change else {})}
+    # Escaped, because a lone surrogate has no UTF-8 form.
+    response = client.post(URL, content=json.dumps({**body, **change}))
+    check_error(response, 400, param)
+
+
+@pytest.mark.parametrize("missing", ["model", "messages"])
+def test_missing_fields(client, missing):
+    body = {key: value for key, value in GOOD.items() if key != missing}
+    check_error(client.post(URL, json=body), 400, missing)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"\xff\xfe{}\x00",
+        b'{"model": NaN}',
+        b'{"model": "a\x00b"}',
+        b'{"max_tokens": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_malformed_bodies(client, body):
+    check_error(client.post(URL, content=body), 400)
+
+
+def test_deep_nesting(client):
+    for depth in (10_000, 100_000):
+        deep = '{"items": ' * depth + "true" + "}" * depth
+        body = json.dumps({**GOOD, "response_format": schema_format(0)}).replace("0}", deep + "}")
+        check_error(client.post(URL, content=body), 400, "response_format")
+    messages = json.dumps({**GOOD, "messages": 0}).replace("0", "[" * 10_000 + "]" * 10_000)
+    check_error(client.post(URL, content=messages), 400, "messages")
+
+
+def test_depth_that_json_reads_but_a_schema_should_not_have(client):
+    schema: dict = {}
+    for _ in range(700):
+        schema = {"items": schema}
+    body = json.dumps({**GOOD, "response_format": schema_format(schema)})
+    check_error(client.post(URL, content=body), 400, "response_format")
+
+
+def test_a_huge_schema_is_refused(client):
+    properties = {f"property_{i}": {"type": "string", "pattern": f"^{i}$"} for i in range(100_000)}
+    body = {**GOOD, "response_format": schema_format({"properties": properties})}
+    check_error(client.post(URL, json=body), 400, "response_format")
+
+
+def test_a_body_that_is_too_large(client):
+    content = "x" * (11 << 20)
+    response = client.post(URL, json={**GOOD, "user": content})
+    check_error(response, 413)
+
+
+def test_nul_characters_are_text(client):
+    body = {**GOOD, "messages": [{"role": "user", "content": "a\u0000b"}]}
+    assert client.post(URL, json=body).status_code == 200
+
+
+def test_an_unknown_model(client):
+    error = check_error(client.post(URL, json={**GOOD, "model": "gpt-4"}), 404, "model")
+    assert error["code"] == "model_not_found"
+
+
+def test_unknown_paths_and_methods(client):
+    check_error(client.get("/v1/nothing"), 404)
+    check_error(client.get(URL), 405)
+
+
+def test_a_bug_leaks_nothing(client, llm, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(llm, "requests", broken)
+    response = client.post(URL, json=GOOD)
+    check_error(response, 500)
+    assert "secret" not in response.text
+
+
+def test_a_failing_batch_is_a_server_error(client, llm, monkeypatch):
+    def broken(_prompts):
+        raise RuntimeError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(llm._engine._batch._runner, "prefill", broken)
+        check_error(client.post(URL, json=GOOD), 500)
+        streamed = client.post(URL, json={**GOOD, "stream": True})
+        assert streamed.status_code == 200  # the status was sent before the failure
+        assert '{"error":{"message":"generation failed: no memory"' in streamed.text
+    assert client.post(URL, json=GOOD).status_code == 200
