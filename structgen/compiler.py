@@ -163,22 +163,13 @@ class Compiler:
             automaton = Automaton(library.automaton, max_states=self.limits.states)
             start, warnings = add_schema(automaton, library, schema, self.limits, chosen)
             masks = MaskGrammar(self._tokens, automaton, shared)
-            source = {
-                "kind": "json_schema",
-                "text": schema,
-                "options": {"whitespace": whitespace, **chosen.to_json()},
-            }
+            source = {"kind": "json_schema", "text": schema, "options": settings}
             return self._finish(masks, start, source, warnings, started)
 
         if self._cache_bytes <= 0:
             return build()
         try:
-            key = (
-                "json_schema",
-                json.dumps(schema),
-                whitespace,
-                json.dumps(chosen.to_json(), sort_keys=True),
-            )
+            key = ("json_schema", json.dumps(schema), json.dumps(settings))
         except (RecursionError, TypeError, ValueError):
             return build()  # the compiler says what is wrong with it
         return self._cached(key, build)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +127,12 @@ def _compile(compiler: Compiler, constraint: Constraint, whitespace: str) -> Com
     try:
         if kind == "schema":
             schema, parse = resolve_schema(value)
-            return Compiled(compiler.compile_json_schema(schema, whitespace=whitespace), parse)
+            # A type says which fields it has; its JSON Schema does not forbid others.
+            closed = not isinstance(value, bool | str | bytes | bytearray | Mapping)
+            grammar = compiler.compile_json_schema(
+                schema, whitespace=whitespace, additional_properties=not closed
+            )
+            return Compiled(grammar, parse)
         if kind == "json":
             if value is not True:
                 raise StructgenError(f"json must be True or False, not {value!r:.80}")

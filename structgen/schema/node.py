@@ -313,9 +313,8 @@ class Reader:
     def _format(self, node: Node, value: Any) -> None:
         if not isinstance(value, str):
             raise self._bad(node, "format", "a string")
-        if (
-            value in KNOWN_FORMATS or value in self.options.formats
-        ):  # an unknown format is an annotation
+        # An unknown format is an annotation.
+        if value in KNOWN_FORMATS or value in self.options.formats:
             node.direct.append(self._string_atom(StringFormat(value)))
 
     def _unique_items(self, node: Node, value: Any) -> None:
