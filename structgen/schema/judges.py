@@ -9,7 +9,7 @@ point where values nest in values of the same kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, NamedTuple
 
 from structgen.errors import LimitExceeded
@@ -113,6 +113,9 @@ class Judge:
                 atoms.update(dict.fromkeys(conjunct))
         self.atoms: tuple[Any, ...] = tuple(atoms)
         self._bits = {atom: 1 << k for k, atom in enumerate(self.atoms)}
+        self._verdict_of: dict[int, int] = {}
+        self._finals: dict[tuple[int, State], frozenset[int]] = {}
+        self._epoch = -1
         self.goals: list[list[int]] | None = None
         if forms is not None:
             self.goals = [[self.mask(c) for c in goal] for goal in forms]
@@ -133,6 +136,12 @@ class Judge:
 
     def verdict(self, true: int) -> int:
         """The goals that hold where these atoms do."""
+        found = self._verdict_of.get(true)
+        if found is None:
+            found = self._verdict_of[true] = self._evaluate(true)
+        return found
+
+    def _evaluate(self, true: int) -> int:
         if self.goals is not None:
             return sum(
                 1 << k for k, goal in enumerate(self.goals) if any(m & true == m for m in goal)
@@ -144,7 +153,7 @@ class Judge:
             if algebra.evaluate(i, lambda atom: bool(true & self._bits[atom]))
         )
 
-    def check(self, states: Sequence[Any] | set[Any]) -> None:
+    def check(self, states: Sized) -> None:
         if len(states) > self.limits.judge_states:
             raise LimitExceeded(
                 limit="judge_states",
@@ -167,15 +176,19 @@ class ObjectJudge(Judge):
     ) -> None:
         super().__init__(sat, ids, limits, forms)
         self.order = property_order(self.atoms)
+        self._nested: dict[tuple[int, str | None, int], Nested] = {}
         self.keys = KeySpace(sat, self.atoms, self.order, limits)
         position = {name: i for i, name in enumerate(self.order)}
         self.requiring = [0] * len(self.order)
         self.cap = 0
+        self.counting = 0
         for k, shape in enumerate(self.atoms):
             for name in shape.required:
                 self.requiring[position[name]] |= 1 << k
             top = 0 if shape.maximum is None else shape.maximum + 1
             self.cap = max(self.cap, shape.minimum, top)
+            if shape.minimum or top:
+                self.counting |= 1 << k
         if self.cap > self.limits.classes:
             raise LimitExceeded(
                 limit="classes", value=self.limits.classes, where="the number of properties"
@@ -186,10 +199,20 @@ class ObjectJudge(Judge):
 
     def skip(self, state: State, j: int) -> State:
         """Property ``j`` does not come."""
-        return State(state.alive & ~self.requiring[j], state.counts)
+        return self._state(state.alive & ~self.requiring[j], state.counts)
+
+    def _state(self, alive: int, counts: tuple[int, ...]) -> State:
+        """A state; what no atom that still holds counts is not counted."""
+        return State(alive, counts if alive & self.counting else counts and (0,))
 
     def property(self, state: State, name: str | None, kind: int) -> Nested:
-        return self.nested(state.alive, lambda shape: self.keys.formula(shape, name, kind))
+        key = (state.alive, name, kind)
+        found = self._nested.get(key)
+        if found is None:
+            found = self._nested[key] = self.nested(
+                state.alive, lambda shape: self.keys.formula(shape, name, kind)
+            )
+        return found
 
     def after(self, state: State, nested: Nested, verdict: int) -> State:
         """The state after a property whose value has this verdict."""
@@ -203,7 +226,7 @@ class ObjectJudge(Judge):
             for k, shape in enumerate(self.atoms):
                 if shape.maximum is not None and n > shape.maximum:
                     alive &= ~(1 << k)
-        return State(alive, counts)
+        return self._state(alive, counts)
 
     def end(self, state: State, passed: int) -> int:
         """The atoms that hold if the object ends; ``passed``: mask of properties that are over."""
@@ -221,17 +244,41 @@ class ObjectJudge(Judge):
 
         What properties say of an object does not depend on their order, so neither does this.
         """
-        states = {state}
-        for j in range(len(self.order)):
-            if passed >> j & 1:
+        if self._epoch != vectors.epoch:
+            self._finals, self._epoch = {}, vectors.epoch
+        known = self._finals
+        everything = (1 << len(self.order)) - 1
+        stack = [(passed, state)]
+        opened: dict[tuple[int, State], list[tuple[int, State]]] = {}
+        while stack:
+            key = at, here = stack[-1]
+            if key in known:
+                stack.pop()
                 continue
-            following = {self.skip(s, j) for s in states}
-            for s in states:
-                nested = self.property(s, self.order[j], 0)
-                following.update(self.after(s, nested, v) for v in vectors.of(nested.formulas))
-            states = following
-            self.check(states)
-        queue = list(states)
+            if not here.alive:
+                known[key] = frozenset((self.verdict(0),))
+                continue
+            if at == everything:
+                known[key] = self._undeclared(vectors, here)
+                continue
+            keys = opened.pop(key, None)
+            if keys is None:
+                rest = ~at & everything
+                j = (rest & -rest).bit_length() - 1  # the first that is not over
+                nested = self.property(here, self.order[j], 0)
+                following = {self.skip(here, j)}
+                following.update(self.after(here, nested, v) for v in vectors.of(nested.formulas))
+                opened[key] = [(at | 1 << j, s) for s in following]
+                stack.extend(k for k in opened[key] if k not in known)
+                self.check(opened)
+                continue
+            known[key] = frozenset().union(*(known[k] for k in keys))
+            self.check(known)
+        return known[passed, state]
+
+    def _undeclared(self, vectors: Vectors, state: State) -> frozenset[int]:
+        """The achievable verdicts where only undeclared properties may still come."""
+        states, queue = {state}, [state]
         for s in queue:
             for kind in self.keys.possible_kinds():
                 nested = self.property(s, None, kind)
@@ -345,7 +392,9 @@ class Vectors:
         self._known: dict[tuple[int, tuple[int, ...]], frozenset[int]] = {}
         self._settled: set[tuple[int, tuple[int, ...]]] = set()
         self._visited: set[tuple[int, tuple[int, ...]]] | None = None
-        self._changed = False
+        self._changed = self._unfinished = False
+        # Changes where what judges have computed before may not hold any more.
+        self.epoch = 0
         self._judges: dict[tuple[int, tuple[int, ...]], ObjectJudge | ArrayJudge] = {}
         self._of: dict[tuple[Formula, ...], frozenset[int]] = {}
 
@@ -353,9 +402,7 @@ class Vectors:
         """The masks of ``formulas`` that some value satisfies exactly."""
         found = self._of.get(formulas)
         if found is None:
-            found = frozenset(self._masks(formulas))
-            if self._visited is None:
-                self._of[formulas] = found
+            found = self._of[formulas] = frozenset(self._masks(formulas))
         return found
 
     def _masks(self, formulas: tuple[Formula, ...]) -> Iterator[int]:
@@ -386,19 +433,24 @@ class Vectors:
             return self._evaluate(key)
         # Values may nest in values of the same kind: repeat until nothing is added.
         while True:
-            self._visited, self._changed = set(), False
+            self._visited, self._changed, self._unfinished = set(), False, False
+            self.epoch += 1
+            self._of.clear()
             try:
                 found = self._evaluate(key)
                 visited = self._visited
             finally:
                 self._visited = None
-            if not self._changed:
+            if not (self._changed and self._unfinished):
                 self._settled |= visited
                 return found
 
     def _evaluate(self, key: tuple[int, tuple[int, ...]]) -> frozenset[int]:
         assert self._visited is not None
-        if key in self._settled or key in self._visited:
+        if key in self._settled:
+            return self._known[key]
+        if key in self._visited:
+            self._unfinished = True
             return self._known.get(key, frozenset())
         self._visited.add(key)
         judge = self.judge(*key)
