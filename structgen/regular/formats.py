@@ -201,3 +201,26 @@ def compile_format(name: str) -> DFA | None:
     """The values of a format, with final class 0; None for a format that constrains nothing."""
     builder = _BUILDERS.get(name)
     return None if builder is None else builder()
+
+
+# Languages that contain every valid value of a format whose automaton accepts only a part of them.
+_BOUNDS: dict[str, str] = {
+    "time": r"\d\d:\d\d:\d\d.*",
+    "date-time": r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d.*",
+    "email": r"[^]+@[^]+",
+    "idn-email": r"[^]+@[^]+",
+    "hostname": r"[A-Za-z0-9.-]{1,255}",
+    "idn-hostname": r"[^\0-,/:-@\[-^`{-\x7f]+",
+    "uri-template": r"[^]*",
+    "regex": r"[^]*",
+}
+
+
+@cache
+def format_bound(name: str) -> DFA | None:
+    """A language that contains every valid value of the format; None where compile_format does.
+
+    A text in the bound that :func:`compile_format` refuses may or may not be valid.
+    """
+    pattern = _BOUNDS.get(name)
+    return None if pattern is None else compile_full(pattern)

@@ -163,7 +163,8 @@ class Satisfiability:
         changed = True
         while changed:
             changed = False
-            for f, clauses in list(needs.items()):
+            # What was found last is nested deepest: from there, a chain settles in one pass.
+            for f, clauses in reversed(list(needs.items())):
                 if any(all(self._known.get(c, False) for c in clause) for clause in clauses):
                     self._known[f] = True
                     del needs[f]

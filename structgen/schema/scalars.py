@@ -12,12 +12,12 @@ import numpy as np
 from structgen.automaton.lift import lift
 from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import NO_EDGE, Automaton, move
-from structgen.errors import GrammarSyntaxError, LimitExceeded, SchemaError, UnsupportedSchemaError
+from structgen.errors import GrammarSyntaxError, LimitExceeded, SchemaError
 from structgen.limits import Limits
 from structgen.regular import numbers
 from structgen.regular.dfa import DFA, any_string, combine, intersect, length, union
 from structgen.regular.ecma import compile_full, compile_pattern
-from structgen.regular.formats import compile_format
+from structgen.regular.formats import compile_format, format_bound
 from structgen.schema.algebra import NUMBER, STRING, TRUE, Algebra
 from structgen.schema.atoms import (
     MultipleOf,
@@ -35,13 +35,6 @@ from structgen.schema.node import Reader
 
 _pattern = lru_cache(maxsize=4096)(compile_pattern)
 _whole = lru_cache(maxsize=1024)(compile_full)
-
-
-# Formats whose automata accept all valid values, so that what they refuse is invalid.
-EXACT_FORMATS = frozenset(
-    ("date", "duration", "ipv4", "ipv6", "uuid", "uri", "uri-reference", "iri", "iri-reference",
-     "json-pointer", "relative-json-pointer")
-)  # fmt: skip
 
 
 class Scalars:
@@ -98,20 +91,40 @@ class Scalars:
                 return self._all_atoms(slot, atoms)
         atoms = self.algebra.atoms(i)
         negated = any(self.algebra.terms[p].kind in ("not", "one") for p in self._below(i))
-        if negated:
-            self._check_exact(i)
-        parts = [self._atom(a) for a in atoms]
-        base = any_string() if slot == STRING else numbers.number()
-        if slot == NUMBER and negated:
-            base = numbers.number(exponent=False)
-        index = {a: k for k, a in enumerate(atoms)}
+        return self._judge_atoms(
+            slot, atoms, lambda holds: 0 if self.algebra.evaluate(i, holds) else -1, exact=negated
+        )
+
+    def _judge_atoms(
+        self,
+        slot: int,
+        atoms: Sequence[Any],
+        judge: Callable[[Callable[[Any], bool]], int],
+        *,
+        exact: bool,
+    ) -> DFA:
+        """The final class that ``judge`` gives, told which atoms hold.
+
+        With ``exact``, texts for which that is not certain are refused: numbers with an exponent,
+        and strings that a format's automaton refuses though they may be valid.
+        """
+        base = any_string() if slot == STRING else numbers.number(exponent=not exact)
+        bounds: dict[Any, DFA] = {}
+        for atom in atoms if exact else ():
+            if isinstance(atom, StringFormat) and atom.name not in self.reader.options.formats:
+                bound = format_bound(atom.name)
+                if bound is not None:
+                    bounds[atom] = bound
+        index = {atom: k for k, atom in enumerate(atoms)}
+        doubtful = [(index[atom], len(atoms) + k) for k, atom in enumerate(bounds)]
 
         def decide(classes: tuple[int, ...]) -> int:
-            if classes[-1] < 0:
+            if classes[-1] < 0 or any(classes[k] < 0 <= classes[b] for k, b in doubtful):
                 return -1
-            return 0 if self.algebra.evaluate(i, lambda a: classes[index[a]] >= 0) else -1
+            return judge(lambda atom: classes[index[atom]] >= 0)
 
-        return combine([*parts, base], decide, max_states=self.limits.pattern_states)
+        operands = [*map(self._atom, atoms), *bounds.values(), base]
+        return combine(operands, decide, max_states=self.limits.pattern_states)
 
     def _below(self, i: int) -> list[int]:
         order = [i]
@@ -337,20 +350,14 @@ class Scalars:
         found = self._verdicts.get(key)
         if found is not None:
             return found
-        base = any_string() if slot == STRING else numbers.number(exponent=not exact)
-        if exact:
-            for i in ids:
-                self._check_exact(i)
         masks: dict[int, int] = {}
+        atoms = list(dict.fromkeys(a for i in ids for a in self.algebra.atoms(i)))
 
-        def decide(classes: tuple[int, ...]) -> int:
-            if classes[-1] < 0:
-                return -1
-            mask = sum(1 << k for k, c in enumerate(classes[:-1]) if c >= 0)
+        def judge(holds: Callable[[Any], bool]) -> int:
+            mask = sum(1 << k for k, i in enumerate(ids) if self.algebra.evaluate(i, holds))
             return masks.setdefault(mask, len(masks))
 
-        parts = [self.language(slot, i) for i in ids]
-        dfa = combine([*parts, base], decide, max_states=self.limits.pattern_states)
+        dfa = self._judge_atoms(slot, atoms, judge, exact=exact)
         # Sets that no text reaches were seen on the way and are dropped.
         used = sorted(set(dfa.final.tolist()) - {-1})
         every = list(masks)
@@ -359,18 +366,6 @@ class Scalars:
         renamed = DFA(dfa.offsets, dfa.lo, dfa.hi, dfa.target, final)
         found = self._verdicts[key] = (renamed, [every[c] for c in used])
         return found
-
-    def _check_exact(self, i: int) -> None:
-        """Raise for a format of which the automaton accepts only a part."""
-        for atom in self.algebra.atoms(i):
-            if not isinstance(atom, StringFormat) or atom.name in EXACT_FORMATS:
-                continue
-            if atom.name in self.reader.options.formats:
-                continue
-            message = f"the format {atom.name!r} under not, oneOf or contains is not enforced"
-            if not self.reader.options.relaxed:
-                raise UnsupportedSchemaError(message, keyword="format")
-            self.reader.warn(message)
 
     def _own_format(self, name: str, pattern: str) -> DFA:
         try:
