@@ -209,7 +209,7 @@ _BOUNDS: dict[str, str] = {
     "date-time": r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d.*",
     "email": r"[^]+@[^]+",
     "idn-email": r"[^]+@[^]+",
-    "hostname": r"[A-Za-z0-9.-]{1,255}",
+    "hostname": r"[A-Za-z0-9.-]+",
     "idn-hostname": r"[^\0-,/:-@\[-^`{-\x7f]+",
     "uri-template": r"[^]*",
     "regex": r"[^]*",

@@ -286,7 +286,7 @@ class Scalars:
         if dfa.is_empty:
             return None
         shortest, longest, widest_gap = accepted_lengths(dfa, bound.minimum, bound.maximum)
-        if (longest < bound.minimum).any():
+        if (_depths(dfa) + longest < bound.minimum).any():
             return None
         if bound.maximum is None:
             return dfa, bound.minimum, np.full(dfa.n_states, NO_LIMIT, np.int32)
@@ -419,6 +419,22 @@ def accepted_lengths(
             break
         now = following
     return shortest, longest, widest
+
+
+def _depths(dfa: DFA) -> np.ndarray:
+    """The least number of symbols that lead from the start to each state, int64 [n]."""
+    depths = np.full(dfa.n_states, -1, np.int64)
+    depths[0] = 0
+    level = [0]
+    while level:
+        below: list[int] = []
+        for s in level:
+            for t in dfa.target[dfa.offsets[s] : dfa.offsets[s + 1]].tolist():
+                if depths[t] < 0:
+                    depths[t] = depths[s] + 1
+                    below.append(t)
+        level = below
+    return depths
 
 
 def _without(dfa: DFA, keep: np.ndarray) -> DFA:
