@@ -1,4 +1,4 @@
-"""structgen beside its peers on MaskBench: the same schemas and instances, one engine after another.
+"""structgen beside its peers on MaskBench: the same schemas and instances, one after another.
 
 Runs the judge (a script that drives every engine the same way, one thread, no compile cache) once
 for each engine and prints its table and the ratios to structgen.

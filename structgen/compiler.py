@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,9 @@ class CompiledGrammar:
         vocabulary: Vocabulary,
         warnings: Sequence[str],
         seconds: float,
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._masks, self._start, self._source = masks, start, source
         self.vocabulary = vocabulary
         self.warnings: list[str] = list(warnings)
@@ -74,10 +77,13 @@ class CompiledGrammar:
 
         Tables are built lazily and compile in milliseconds, so they are not part of it.
         """
+        if self._source["options"] is None:
+            raise StructgenError("a grammar with a resolver function cannot be serialized")
         return json.dumps(
             {
                 "structgen": FORMAT_VERSION,
                 "vocabulary": self.vocabulary.fingerprint,
+                "limits": asdict(self._limits),
                 **self._source,
             }
         ).encode()
@@ -97,15 +103,22 @@ class CompiledGrammar:
             )
         if fingerprint != vocabulary.fingerprint:
             raise StructgenError("the grammar was compiled for another vocabulary")
-        compiler = Compiler(vocabulary, cache_bytes=0)
+        try:
+            limits = Limits(**source.pop("limits"))
+        except (KeyError, TypeError) as error:
+            raise StructgenError(f"not a serialized grammar: {error}") from None
+        compiler = Compiler(vocabulary, cache_bytes=0, limits=limits)
         methods: dict[str, Callable[..., CompiledGrammar]] = {
             "json_schema": compiler.compile_json_schema,
             "regex": compiler.compile_regex,
             "choice": compiler.compile_choice,
         }
-        if kind not in methods:
+        if not isinstance(kind, str) or kind not in methods:
             raise StructgenError(f"serialized grammar of unknown kind {kind!r}")
-        return methods[kind](source["text"], **options)
+        try:
+            return methods[kind](source["text"], **options)
+        except (KeyError, TypeError) as error:
+            raise StructgenError(f"not a serialized grammar: {error}") from None
 
 
 class Compiler:
@@ -156,21 +169,26 @@ class Compiler:
             chosen = SchemaOptions(**options)
         except TypeError as error:
             raise StructgenError(f"compile_json_schema: {error}") from None
-        settings = {"whitespace": whitespace, **chosen.to_json()}
+        try:
+            settings = {"whitespace": whitespace, **chosen.to_json()}
+        except TypeError:
+            settings = None  # a resolver: neither cached nor serialized
 
         def build() -> CompiledGrammar:
             library, shared = self._library(whitespace)
             automaton = Automaton(library.automaton, max_states=self.limits.states)
             start, warnings = add_schema(automaton, library, schema, self.limits, chosen)
             masks = MaskGrammar(self._tokens, automaton, shared)
-            source = {"kind": "json_schema", "text": schema, "options": settings}
+            # As text: the caller may change the dict later.
+            source = {"kind": "json_schema", "text": json.dumps(schema), "options": settings}
             return self._finish(masks, start, source, warnings, started)
 
-        if self._cache_bytes <= 0:
+        if self._cache_bytes <= 0 or settings is None:
             return build()
         try:
-            key = ("json_schema", json.dumps(schema), json.dumps(settings))
-        except (RecursionError, TypeError, ValueError):
+            # Not json.dumps, which writes the keys 1 and "1" alike.
+            key = ("json_schema", repr(schema), json.dumps(settings))
+        except RecursionError:
             return build()  # the compiler says what is wrong with it
         return self._cached(key, build)
 
@@ -265,7 +283,9 @@ class Compiler:
         started: float,
     ) -> CompiledGrammar:
         seconds = time.perf_counter() - started
-        return CompiledGrammar(masks, start, source, self.vocabulary, warnings, seconds)
+        return CompiledGrammar(
+            masks, start, source, self.vocabulary, warnings, seconds, self.limits
+        )
 
     def _cached(self, key: Any, build: Callable[[], CompiledGrammar]) -> CompiledGrammar:
         if self._cache_bytes <= 0:

@@ -263,6 +263,8 @@ def _lift(
                     continue
             else:
                 kind, t = 1, s
+            if kind == 1 and limits[t] < count:
+                continue  # one code point more is one too many
             if kind == 1:
                 if f == DONE and t != tail:
                     to = t
@@ -284,15 +286,17 @@ def _lift(
             else:
                 if n_states >= states.shape[0] or n_work >= work.shape[0]:
                     return failed
-                to = n_states
-                n_states += 1
                 # A state amid a spelling may be entered where one of its continuations may.
                 limit = -1
                 for k in range(offsets[s], offsets[s + 1]):
                     if _touches(f, st, lo[k], hi[k]):
                         limit = max(limit, limits[target[k]])
+                if limit < count:
+                    continue
                 if limit != NO_LIMIT:
                     limit -= count
+                to = n_states
+                n_states += 1
                 states[to, LO], states[to, HI] = 0, limit
                 work[n_work, 0], work[n_work, 1] = to, 1
                 work[n_work, 2], work[n_work, 3], work[n_work, 4] = s, f, st

@@ -209,7 +209,8 @@ class Automaton:
     def build(self, q: int) -> None:
         """Build a state that was entered for the first time."""
         while self.states[q, MAP] == UNBUILT:
-            self._builders.pop(q)(q)
+            self._builders[q](q)  # kept until it succeeded, so that a failure can be repeated
+            del self._builders[q]
 
     def built(self, q: int) -> int:
         """``q``, built."""

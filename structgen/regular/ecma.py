@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import lru_cache
 
-from structgen.errors import GrammarSyntaxError
 from structgen.regular import lookaround, subset
 from structgen.regular.dfa import DFA
 from structgen.regular.nfa import build
@@ -15,9 +13,8 @@ __all__ = ["check_pattern", "compile_full", "compile_pattern"]
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise UnsupportedSchemaError for what no automaton can do; leave other errors for later."""
-    with suppress(GrammarSyntaxError):
-        parse(pattern)
+    """Read a pattern and raise what is wrong with it, without building its automaton."""
+    parse(pattern)
 
 
 @lru_cache(maxsize=1024)

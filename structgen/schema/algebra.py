@@ -11,6 +11,7 @@ of interned type formulas. Type formula 0 is FALSE, 1 is TRUE.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -90,9 +91,15 @@ class Algebra:
 
     def exactly_one(self, ids: Sequence[int]) -> int:
         true = sum(i == TRUE for i in ids)
-        rest = [i for i in ids if i > TRUE]
         if true > 1:
             return FALSE
+        # What occurs twice is true twice or not at all.
+        times = Counter(i for i in ids if i > TRUE)
+        twice = [i for i, n in times.items() if n > 1]
+        if twice:
+            once = [i for i in ids if i == TRUE or times[i] == 1]
+            return self.all_of([self.exactly_one(once), *map(self.negate, twice)])
+        rest = list(times)
         if true == 1:
             return self.all_of(self.negate(i) for i in rest)
         if len(rest) <= 1:

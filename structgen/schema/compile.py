@@ -62,7 +62,7 @@ class SchemaBuilder:
         self.automaton, self.library = automaton, library
         self.limits, self.options = limits, options
         self.algebra = Algebra()
-        self.reader = Reader(Document(schema), self.algebra, limits, options)
+        self.reader = Reader(Document(schema, options.resources), self.algebra, limits, options)
         self.scalars = Scalars(automaton, library, self.algebra, limits, self.reader)
         self.sat = Satisfiability(self.algebra, self.reader, self.scalars, limits)
         self.vectors = self.sat.vectors
@@ -111,9 +111,7 @@ class SchemaBuilder:
                 continue
             for atom in self.algebra.atoms(i):
                 if isinstance(atom, Unsupported):
-                    raise UnsupportedSchemaError(
-                        atom.message, keyword=atom.keyword, pointer=atom.pointer
-                    )
+                    raise atom.error()
             if slot in (NUMBER, STRING):
                 self.scalars.is_empty(slot, i)  # compiles the patterns
             else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin
 
 from structgen.errors import LimitExceeded, SchemaError, UnsupportedSchemaError
@@ -88,113 +89,165 @@ def _scalar_size(value: Any, where: str) -> int:
     raise SchemaError(f"a {type(value).__name__} is not a JSON value", pointer=where)
 
 
-class Document:
-    """Resolves references inside one document; nothing is ever fetched."""
+# What a caller may give to find other documents: by URI without fragment.
+Resources = Mapping[str, Any] | Callable[[str], Any]
 
-    def __init__(self, root: Any) -> None:
+
+class _Place(NamedTuple):
+    """Where a subschema stands: its base URI and the draft that it is written in."""
+
+    base: str
+    dialect: int
+
+
+class Document:
+    """Resolves references, inside the document and into others that the caller gives.
+
+    Nothing is ever fetched: an unknown URI is looked up in ``resources``, then among the
+    metaschemas, and is refused otherwise.
+    """
+
+    def __init__(self, root: Any, resources: Resources | None = None) -> None:
         self.root = root
         self.dialect = dialect_of(root)
-        self._by_uri: dict[str, tuple[Any, str]] | None = None
-        self._bases: dict[int, str] = {}
+        self._resources = resources
+        # Resources by absolute URI, and anchors by URI#anchor: schema and pointer.
+        self._found: dict[str, tuple[Any, str]] = {}
+        self._places: dict[int, _Place] = {}
+        self._dynamic: dict[str, int] = {}  # how often each dynamic anchor occurs
+        self._is_indexed = False
+
+    def dialect_at(self, schema: Any) -> int:
+        """The draft that a subschema is written in."""
+        place = self._places.get(id(schema))
+        return self.dialect if place is None else place.dialect
 
     def resolve(self, reference: str, holder: Any, pointer: str) -> tuple[Any, str]:
         """The subschema that ``$ref`` in ``holder`` (at ``pointer``) names, and its pointer."""
-        if reference == "#":
-            base, at = self.root, "#"
-            if self._index():
-                base, at = self._by_base(self._bases.get(id(holder), ""))
-            return base, at
-        if reference.startswith("#/") and not self._index():
-            return self._follow(self.root, "#", reference, pointer)
-        uri, fragment = urldefrag(urljoin(self._base_of(holder), reference))
-        found = self._lookup(uri, fragment)
+        self._index()
+        place = self._places.get(id(holder))
+        base = "" if place is None else place.base
+        if reference.startswith("#"):
+            uri, fragment = base, reference[1:]  # also where the base is no hierarchical URI
+        else:
+            uri, fragment = urldefrag(urljoin(base, reference))
+        dialect = self.dialect if place is None else place.dialect
+        root, at = self._resource(uri, dialect, reference, pointer)
+        fragment = unquote(fragment)
+        if fragment and not fragment.startswith("/"):
+            found = self._found.get(f"{uri}#{fragment}")
+            if found is None:
+                raise SchemaError(f"reference {reference!r} names no anchor", pointer=pointer)
+            return found
+        return _follow(root, at, fragment, reference, pointer)
+
+    def resolve_dynamic(self, reference: str, holder: Any, pointer: str) -> tuple[Any, str]:
+        """As :meth:`resolve`, for ``$dynamicRef`` and ``$recursiveRef``.
+
+        What they name depends on the way to them only if their anchor occurs more than once.
+        """
+        schema, at = self.resolve(reference, holder, pointer)
+        anchor = reference.rpartition("#")[2]
+        if self._dynamic.get(anchor, 0) > 1:
+            keyword = "$dynamicRef" if anchor else "$recursiveRef"
+            raise UnsupportedSchemaError(
+                f"{keyword} to one of several dynamic anchors {anchor!r} is not enforced",
+                keyword=keyword,
+                pointer=pointer,
+            )
+        return schema, at
+
+    # -- other documents ------------------------------------------------------------------------
+
+    def _resource(self, uri: str, dialect: int, reference: str, pointer: str) -> tuple[Any, str]:
+        found = self._found.get(uri)
         if found is None:
-            if uri and uri not in self._uris() and uri != "":
+            schema = self._look_up(uri)
+            if not isinstance(schema, dict | bool):
                 raise UnsupportedSchemaError(
-                    f"reference to another document {reference!r}; nothing is fetched, embed it "
-                    "under $defs",
+                    f"reference to another document {reference!r}, which is not known; pass it "
+                    "in resources={uri: schema}, or embed it under $defs (nothing is fetched)",
                     keyword="$ref",
                     pointer=pointer,
                 )
-            root, at = self._by_base(uri)
-            return self._follow(root, at, "#" + fragment, pointer)
+            if isinstance(schema, dict) and "$schema" in schema:
+                dialect = dialect_of(schema)
+            self._enter_all(schema, f"{uri}#", uri, dialect)
+            found = self._found.setdefault(uri, (schema, f"{uri}#"))
         return found
 
-    def _follow(self, root: Any, at: str, reference: str, pointer: str) -> tuple[Any, str]:
-        value = root
-        where = at
-        text = unquote(reference[1:])
-        if text and not text.startswith("/"):
-            raise SchemaError(f"reference {reference!r} names no $anchor", pointer=pointer)
-        for token in text.split("/")[1:]:
-            key = token.replace("~1", "/").replace("~0", "~")
-            if isinstance(value, dict) and key in value:
-                value = value[key]
-            elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
-                value = value[int(key)]
-            else:
-                raise SchemaError(f"reference {reference!r} leads nowhere", pointer=pointer)
-            where += "/" + escape(key)
-        if not isinstance(value, dict | bool):
-            raise SchemaError(f"reference {reference!r} leads to no schema", pointer=pointer)
-        return value, where
+    def _look_up(self, uri: str) -> Any:
+        given = self._resources
+        if given is not None:
+            schema = given(uri) if callable(given) else given.get(uri, given.get(uri + "#"))
+            if schema is not None:
+                return schema
+        from jsonschema_specifications import REGISTRY
+
+        known = REGISTRY.get(uri)
+        return None if known is None else known.contents
 
     # -- identifiers ----------------------------------------------------------------------------
 
-    def _index(self) -> dict[str, tuple[Any, str]]:
-        """Embedded resources and anchors by absolute URI; empty where there are none."""
-        if self._by_uri is None:
-            self._by_uri = {}
-            stack: list[tuple[Any, str, str]] = [(self.root, "#", "")]
-            while stack:
-                value, at, base = stack.pop()
-                if isinstance(value, dict):
-                    base = self._enter(value, at, base)
-                    for key, item in value.items():
-                        if key not in ("enum", "const") and isinstance(item, dict | list):
-                            stack.append((item, f"{at}/{escape(key)}", base))
-                elif isinstance(value, list):
-                    for i, item in enumerate(value):
-                        if isinstance(item, dict | list):
-                            stack.append((item, f"{at}/{i}", base))
-            if not self._by_uri:
-                self._bases.clear()
-        return self._by_uri
+    def _index(self) -> None:
+        if not self._is_indexed:
+            self._is_indexed = True
+            self._found[""] = (self.root, "#")
+            self._enter_all(self.root, "#", "", self.dialect)
 
-    def _enter(self, value: dict[str, Any], at: str, base: str) -> str:
-        assert self._by_uri is not None
-        old = self.dialect <= 4
-        name = value.get("id" if old else "$id")
-        if not isinstance(name, str) and not old:
-            name = value.get("$id")
-        ignored = self.dialect <= 7 and "$ref" in value  # siblings of $ref count for nothing
-        if isinstance(name, str) and not ignored:
-            uri = urljoin(base, name)
-            plain, fragment = urldefrag(uri)
-            if fragment and self.dialect <= 7:
-                self._by_uri.setdefault(f"{plain}#{fragment}", (value, at))
+    def _enter_all(self, root: Any, pointer: str, base: str, dialect: int) -> None:
+        """Note the base of every subschema, and what identifiers and anchors name."""
+        stack: list[tuple[Any, str, _Place]] = [(root, pointer, _Place(base, dialect))]
+        while stack:
+            value, at, place = stack.pop()
+            if isinstance(value, dict):
+                place = self._enter(value, at, place)
+                for key, item in value.items():
+                    if key not in ("enum", "const") and isinstance(item, dict | list):
+                        stack.append((item, f"{at}/{escape(key)}", place))
             else:
-                base = plain
-                self._by_uri.setdefault(plain, (value, at))
+                for i, item in enumerate(value if isinstance(value, list) else ()):
+                    if isinstance(item, dict | list):
+                        stack.append((item, f"{at}/{i}", place))
+
+    def _enter(self, value: dict[str, Any], at: str, place: _Place) -> _Place:
+        base, dialect = place
+        ignored = dialect <= 7 and "$ref" in value  # siblings of $ref count for nothing
+        name = value.get("id" if dialect <= 4 else "$id")
+        if not isinstance(name, str) and dialect <= 4:
+            name = value.get("$id")
+        if isinstance(name, str) and not ignored:
+            if name.startswith("#"):
+                self._found.setdefault(base + name, (value, at))  # an anchor, up to draft 7
+            else:
+                base = urldefrag(urljoin(base, name))[0]
+                if isinstance(value.get("$schema"), str):
+                    dialect = dialect_of(value)
+                self._found.setdefault(base, (value, at))
         for keyword in ("$anchor", "$dynamicAnchor"):
             anchor = value.get(keyword)
             if isinstance(anchor, str):
-                self._by_uri.setdefault(f"{base}#{anchor}", (value, at))
-        self._bases[id(value)] = base
-        return base
+                self._found.setdefault(f"{base}#{anchor}", (value, at))
+                if keyword == "$dynamicAnchor":
+                    self._dynamic[anchor] = self._dynamic.get(anchor, 0) + 1
+        if value.get("$recursiveAnchor") is True:
+            self._dynamic[""] = self._dynamic.get("", 0) + 1
+        place = self._places[id(value)] = _Place(base, dialect)
+        return place
 
-    def _base_of(self, holder: Any) -> str:
-        self._index()
-        return self._bases.get(id(holder), "")
 
-    def _uris(self) -> dict[str, tuple[Any, str]]:
-        return self._index()
-
-    def _by_base(self, base: str) -> tuple[Any, str]:
-        return self._index().get(base, (self.root, "#"))
-
-    def _lookup(self, uri: str, fragment: str) -> tuple[Any, str] | None:
-        index = self._index()
-        if fragment.startswith("/") or (not fragment and uri == ""):
-            return None
-        return index.get(f"{uri}#{fragment}" if fragment else uri)
+def _follow(root: Any, at: str, fragment: str, reference: str, pointer: str) -> tuple[Any, str]:
+    """The subschema of ``root`` that a JSON Pointer names."""
+    value = root
+    for token in fragment.split("/")[1:]:
+        key = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            raise SchemaError(f"reference {reference!r} leads nowhere", pointer=pointer)
+        at += "/" + escape(key)
+    if not isinstance(value, dict | bool):
+        raise SchemaError(f"reference {reference!r} leads to no schema", pointer=pointer)
+    return value, at

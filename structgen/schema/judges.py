@@ -25,6 +25,7 @@ from structgen.schema.algebra import (
 )
 from structgen.schema.atoms import ArrayShape, Contains
 from structgen.schema.keyspace import KeySpace
+from structgen.schema.node import Unsupported
 from structgen.schema.satisfy import Conjunct, Satisfiability, property_order
 
 
@@ -112,6 +113,9 @@ class Judge:
             for conjunct in goal:
                 atoms.update(dict.fromkeys(conjunct))
         self.atoms: tuple[Any, ...] = tuple(atoms)
+        for atom in self.atoms:
+            if isinstance(atom, Unsupported):
+                raise atom.error()
         self._bits = {atom: 1 << k for k, atom in enumerate(self.atoms)}
         self._verdict_of: dict[int, int] = {}
         self._finals: dict[tuple[int, State], frozenset[int]] = {}

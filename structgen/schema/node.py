@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from structgen.errors import LimitExceeded, SchemaError, UnsupportedSchemaError
+from structgen.errors import GrammarSyntaxError, LimitExceeded, SchemaError, UnsupportedSchemaError
 from structgen.limits import Limits
 from structgen.regular.ecma import check_pattern
 from structgen.regular.formats import KNOWN_FORMATS
@@ -26,6 +26,7 @@ from structgen.schema.atoms import (
 )
 from structgen.schema.document import Document, escape
 from structgen.schema.options import SchemaOptions
+from structgen.schema.unevaluated import asked, evaluated_parts, unevaluated
 
 # What a step of a node's plan combines: the formulas of subschemas of the same value.
 Combine = Callable[[list[Formula]], Formula]
@@ -42,6 +43,9 @@ class Unsupported:
     keyword: str
     pointer: str
 
+    def error(self) -> UnsupportedSchemaError:
+        return UnsupportedSchemaError(self.message, keyword=self.keyword, pointer=self.pointer)
+
 
 @dataclass(slots=True, eq=False)
 class Node:
@@ -53,6 +57,7 @@ class Node:
     direct: list[Formula] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     is_read: bool = False
+    dialect: int = 2020
 
 
 class Reader:
@@ -77,6 +82,10 @@ class Reader:
             "format": self._format,
             "uniqueItems": self._unique_items,
             "$ref": self._ref,
+            "$dynamicRef": self._dynamic_ref,
+            "$recursiveRef": self._dynamic_ref,
+            "unevaluatedProperties": lambda n, v: self._unevaluated(n, "unevaluatedProperties", v),
+            "unevaluatedItems": lambda n, v: self._unevaluated(n, "unevaluatedItems", v),
             "allOf": lambda n, v: self._branches(n, "allOf", v, self.algebra.conjunction),
             "anyOf": lambda n, v: self._branches(n, "anyOf", v, self.algebra.disjunction),
             "oneOf": lambda n, v: self._branches(n, "oneOf", v, self.algebra.one_of),
@@ -84,18 +93,11 @@ class Reader:
                 (lambda fs: self.algebra.complement(fs[0]), [self._child(n, "not", v)])
             ),
             "if": self._if,
-            "dependencies": self._dependencies,
-            "dependentRequired": self._dependencies,
-            "dependentSchemas": self._dependencies,
+            "dependencies": lambda n, v: self._dependencies(n, "dependencies", v),
+            "dependentRequired": lambda n, v: self._dependencies(n, "dependentRequired", v),
+            "dependentSchemas": lambda n, v: self._dependencies(n, "dependentSchemas", v),
         }
-        for name in (
-            "unevaluatedProperties",
-            "unevaluatedItems",
-            "$dynamicRef",
-            "$recursiveRef",
-            "extends",
-            "disallow",
-        ):
+        for name in ("extends", "disallow"):
             self._keywords[name] = self._unsupported(name)
 
     # -- places ---------------------------------------------------------------------------------
@@ -116,7 +118,8 @@ class Reader:
                 raise LimitExceeded(
                     limit="schema_nodes", value=self.limits.schema_nodes, where=pointer
                 )
-            found = self._nodes[id(raw)] = Node(raw, pointer)
+            dialect = self.document.dialect_at(raw)
+            found = self._nodes[id(raw)] = Node(raw, pointer, dialect=dialect)
         return found
 
     def _child(self, parent: Node, keyword: str, raw: Any) -> Node:
@@ -183,11 +186,13 @@ class Reader:
     def _read(self, node: Node) -> None:
         node.is_read = True
         raw = node.raw
-        if "$ref" in raw and self.document.dialect <= 7:
+        if "$ref" in raw and node.dialect <= 7:
             self._ref(node, raw["$ref"])  # siblings of $ref count for nothing up to draft 7
             return
         seen: set[str] = set()
         for keyword, value in raw.items():
+            if node.dialect < _SINCE.get(keyword, 0) or node.dialect > _UNTIL.get(keyword, 9999):
+                continue  # unknown to the draft, so an annotation
             handler = self._keywords.get(keyword)
             if handler is not None:
                 handler(node, value)
@@ -220,7 +225,7 @@ class Reader:
 
     def _type(self, node: Node, value: Any) -> None:
         names = [value] if isinstance(value, str) else value
-        if not isinstance(names, list) or (not names and self.document.dialect > 4):
+        if not isinstance(names, list) or (not names and node.dialect > 4):
             raise self._bad(node, "type", "a type name or a list of them")
         for name in names:
             if name not in TYPES:
@@ -229,7 +234,9 @@ class Reader:
         if "number" in names:
             number = TRUE
         elif "integer" in names:
-            number = self.algebra.atom(NumberRange(integral=self._integral))
+            # 1.0 is an integer from draft 6 on (validation, section 6.1.1).
+            integral = "literal" if node.dialect <= 4 else "value"
+            number = self.algebra.atom(NumberRange(integral=integral))
         node.direct.append(
             (
                 int("null" in names),
@@ -240,11 +247,6 @@ class Reader:
                 int("object" in names),
             )
         )
-
-    @property
-    def _integral(self) -> str:
-        # 1.0 is an integer from draft 6 on (validation, section 6.1.1).
-        return "literal" if self.document.dialect <= 4 else "value"
 
     def _enum(self, node: Node, value: Any) -> None:
         if not isinstance(value, list):
@@ -291,7 +293,15 @@ class Reader:
         )
 
     def _constant(self, value: Any, pointer: str) -> Node:
-        return self.node({"const": value}, pointer)
+        node = self.node({"const": value}, pointer)
+        node.dialect = 2020  # of our own making, whatever the document's draft
+        return node
+
+    def any_of_nodes(self, nodes: Sequence[Node]) -> Node:
+        """A node that holds where one of these does."""
+        node = Node({}, nodes[0].pointer, is_read=True)
+        node.steps.append((self.algebra.disjunction, list(nodes)))
+        return node
 
     def _multiple_of(self, node: Node, value: Any) -> None:
         if not _is_number(value) or value <= 0:
@@ -308,6 +318,8 @@ class Reader:
             atom = Unsupported(message, "pattern", f"{node.pointer}/pattern")
             node.direct.append(self._string_atom(atom))
             return
+        except GrammarSyntaxError as error:
+            raise SchemaError(f"pattern: {error}", pointer=f"{node.pointer}/pattern") from None
         node.direct.append(self._string_atom(StringPattern(value)))
 
     def _format(self, node: Node, value: Any) -> None:
@@ -326,17 +338,9 @@ class Reader:
             node.direct.append(self._only(4, self.algebra.atom(atom)))
 
     def _unsupported(self, keyword: str) -> Callable[[Node, Any], None]:
-        slot = 4 if keyword == "unevaluatedItems" else 5
-
         def handle(node: Node, value: Any) -> None:
-            if value is True or value == {}:
-                return  # constrains nothing
             atom = Unsupported(f"{keyword} is not enforced", keyword, node.pointer)
-            unsupported = self.algebra.atom(atom)
-            if keyword.startswith("unevaluated"):
-                node.direct.append(self._only(slot, unsupported))
-            else:
-                node.direct.append((0, 0, *(unsupported,) * 4))
+            node.direct.append((0, 0, *(self.algebra.atom(atom),) * 4))
 
         return handle
 
@@ -345,6 +349,34 @@ class Reader:
             raise self._bad(node, "$ref", "a string")
         target, pointer = self.document.resolve(value, node.raw, node.pointer)
         node.steps.append((self.algebra.conjunction, [self.node(target, pointer)]))
+
+    def _dynamic_ref(self, node: Node, value: Any) -> None:
+        if not isinstance(value, str):
+            raise SchemaError("a reference must be a string", pointer=node.pointer)
+        try:
+            target, pointer = self.document.resolve_dynamic(value, node.raw, node.pointer)
+        except UnsupportedSchemaError as error:
+            message = str(error).removesuffix(f" (at {node.pointer})")
+            unsupported = self.algebra.atom(Unsupported(message, error.keyword, node.pointer))
+            node.direct.append((0, 0, *(unsupported,) * 4))
+            return
+        node.steps.append((self.algebra.conjunction, [self.node(target, pointer)]))
+
+    def _unevaluated(self, node: Node, keyword: str, value: Any) -> None:
+        if value is True or value == {}:
+            return
+        slot = 4 if keyword == "unevaluatedItems" else 5
+        rest = self._child(node, keyword, value)
+        parts = evaluated_parts(self, node, slot)
+
+        def combine(formulas: list[Formula]) -> Formula:
+            i = unevaluated(self, parts, rest, slot, formulas)
+            if i is None:
+                message = f"{keyword} that depends on many subschemas is not enforced"
+                i = self.algebra.atom(Unsupported(message, keyword, node.pointer))
+            return self._only(slot, i)
+
+        node.steps.append((combine, asked(parts)))
 
     def _branches(self, node: Node, keyword: str, value: Any, combine: Combine) -> None:
         if not isinstance(value, list) or not value:
@@ -371,9 +403,9 @@ class Reader:
 
         node.steps.append((combine, parts))
 
-    def _dependencies(self, node: Node, value: Any) -> None:
+    def _dependencies(self, node: Node, keyword: str, value: Any) -> None:
         if not isinstance(value, dict):
-            raise SchemaError("dependencies must be an object", pointer=node.pointer)
+            raise self._bad(node, keyword, "an object")
         for name, needs in value.items():
             absent = self._object_atom(ObjectShape({name: self.false}))
             if isinstance(needs, str):
@@ -382,7 +414,7 @@ class Reader:
                 present = self._object_atom(ObjectShape({}, self._names(node, needs)))
                 node.direct.append(self.algebra.disjunction([absent, present]))
                 continue
-            child = self.node(needs, f"{node.pointer}/dependencies/{escape(name)}")
+            child = self.node(needs, f"{node.pointer}/{keyword}/{escape(name)}")
             node.steps.append((self._unless(absent), [child]))
 
     def _unless(self, absent: Formula) -> Combine:
@@ -447,7 +479,7 @@ class Reader:
         children = {
             name: self.node(value, f"{at}/{escape(name)}") for name, value in properties.items()
         }
-        if isinstance(required, bool) and self.document.dialect <= 4:
+        if isinstance(required, bool) and node.dialect <= 4:
             required = []  # draft 3 puts it on the property
         additional = None
         if "additionalProperties" in raw and raw["additionalProperties"] not in (True, {}):
@@ -506,12 +538,28 @@ class Reader:
         if "contains" not in raw:
             return
         low, high = self._count(node, "minContains"), self._count(node, "maxContains")
-        least = 1 if low is None or self.document.dialect < 2019 else low
-        most = high if self.document.dialect >= 2019 else None
+        least = 1 if low is None or node.dialect < 2019 else low
+        most = high if node.dialect >= 2019 else None
         if least or most is not None:
             atom = Contains(self._child(node, "contains", raw["contains"]), least, most)
             node.direct.append(self._only(4, self.algebra.atom(atom)))
 
+
+# The first draft that knows a keyword, and the last that does: those where it matters in practice.
+_SINCE = {
+    "const": 6,
+    "contains": 6,
+    "propertyNames": 6,
+    "if": 7,
+    "$recursiveRef": 2019,
+    "$dynamicRef": 2020,
+    "dependentRequired": 2019,
+    "dependentSchemas": 2019,
+    "unevaluatedProperties": 2019,
+    "unevaluatedItems": 2019,
+    "prefixItems": 2020,
+}
+_UNTIL = {"extends": 3, "disallow": 3, "$recursiveRef": 2019}
 
 # Keywords that are read together, by the method that reads them.
 _GROUPS = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from structgen.errors import StructgenError
+from structgen.schema.document import Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,15 @@ class SchemaOptions:
             reading of OpenAI-style tools.
         formats: patterns (ECMA-262, the whole string) for names of ``format``; they replace
             built-in ones of the same name.
+        resources: other documents that ``$ref`` may name, by URI without fragment, or a function
+            from such a URI to a schema (or None). The network is never asked.
     """
 
     property_order: str = "schema"
     unsupported: str = "error"
     additional_properties: bool = True
     formats: Mapping[str, str] = field(default_factory=dict)
+    resources: Resources | None = None
 
     def __post_init__(self) -> None:
         for name, value, choices in (
@@ -48,4 +52,10 @@ class SchemaOptions:
             "unsupported": self.unsupported,
             "additional_properties": self.additional_properties,
             "formats": dict(self.formats),
+            **({} if self.resources is None else {"resources": self._resources_json()}),
         }
+
+    def _resources_json(self) -> object:
+        if callable(self.resources):
+            raise TypeError("resources given as a function cannot be written down")
+        return dict(self.resources or {})

@@ -233,6 +233,8 @@ class Satisfiability:
 
     def shape_property(self, shape: ObjectShape, name: str) -> Formula:
         """What one shape says of the value of a property of this name."""
+        if any(0xD800 <= ord(c) <= 0xDFFF for c in name):
+            return NOTHING  # a lone surrogate: no text can spell the name
         if shape.names is not None:
             condition = self.node_formula(shape.names)[STRING]
             if condition != TRUE and (

@@ -31,7 +31,7 @@ from structgen.schema.atoms import (
 from structgen.schema.frames import Entry, byte_entries, place_bytes
 from structgen.schema.keys import SCALARS, key_block
 from structgen.schema.library import Library
-from structgen.schema.node import Reader
+from structgen.schema.node import Reader, Unsupported
 
 _pattern = lru_cache(maxsize=4096)(compile_pattern)
 _whole = lru_cache(maxsize=1024)(compile_full)
@@ -181,6 +181,8 @@ class Scalars:
 
     def _atom(self, atom: Any) -> DFA:
         limit = self.limits.pattern_states
+        if isinstance(atom, Unsupported):
+            raise atom.error()
         if isinstance(atom, StringPattern):
             return self.pattern(atom.pattern)
         if isinstance(atom, StringLength):
@@ -232,6 +234,8 @@ class Scalars:
         a, usable = self.automaton, self.library.usable
         closing = move(self.library.end)
         lengths = self._lengths_only(i)
+        if lengths is not None and lengths.maximum == 0:
+            return self._place(key_block([("", closing, NO_LIMIT)], self.library))
         if lengths is not None:
             end = a.reserve_state(lo=lengths.minimum)
             a.set_final(end, 0)
@@ -260,6 +264,8 @@ class Scalars:
         dfa = self.language(STRING, i)
         quotes = [closing if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
         tail = _any_string_state(dfa)
+        if tail == 0:
+            return self.library.string
         return self._place(
             lift(
                 dfa, quotes, usable=usable,
@@ -286,16 +292,17 @@ class Scalars:
         if dfa.is_empty:
             return None
         shortest, longest, widest_gap = accepted_lengths(dfa, bound.minimum, bound.maximum)
-        if (_depths(dfa) + longest < bound.minimum).any():
+        depths = _depths(dfa)
+        if (depths + longest < bound.minimum).any():
             return None
         if bound.maximum is None:
             return dfa, bound.minimum, np.full(dfa.n_states, NO_LIMIT, np.int32)
         limits = bound.maximum - shortest
         if limits[0] < 0 or widest_gap > bound.maximum - bound.minimum + 1:
             return None
-        if (limits < 0).any():
+        keep = limits >= depths
+        if not keep.all():
             # States too far from any end: cut them off, so that no edge leads there.
-            keep = limits >= 0
             dfa, limits = _without(dfa, keep), limits[keep]
         return dfa, bound.minimum, limits.astype(np.int32)
 

@@ -52,10 +52,34 @@ CASES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "not": ({"not": {"required": ["a"]}, "type": "object"}, {"b": 1}, {"a": 1}),
     "if": ({"if": {"minimum": 5}, "then": {"multipleOf": 2}}, 6, 7),
     "$ref": ({"$ref": "#/$defs/x", "$defs": {"x": {"type": "null"}}}, None, 1),
-    "$dynamicRef": ({"$dynamicRef": "#x"}, None, None),
-    "$recursiveRef": ({"$recursiveRef": "#"}, None, None),
-    "unevaluatedProperties": ({"unevaluatedProperties": False}, None, None),
-    "unevaluatedItems": ({"unevaluatedItems": False}, None, None),
+    "$dynamicRef": (
+        {"$dynamicRef": "#x", "$defs": {"d": {"$dynamicAnchor": "x", "type": "null"}}},
+        None,
+        1,
+    ),
+    "$recursiveRef": (
+        {
+            "$schema": "https://json-schema.org/draft/2019-09/schema",
+            "type": ["array", "null"],
+            "items": {"$recursiveRef": "#"},
+        },
+        [[None]],
+        [[1]],
+    ),
+    "unevaluatedProperties": (
+        {
+            "properties": {"a": {}},
+            "anyOf": [{"required": ["b"], "properties": {"b": {}}}, True],
+            "unevaluatedProperties": False,
+        },
+        {"a": 1, "b": 2},
+        {"a": 1, "c": 2},
+    ),
+    "unevaluatedItems": (
+        {"prefixItems": [{}], "contains": {"type": "null"}, "unevaluatedItems": False},
+        [1, None],
+        [1, None, 2],
+    ),
 }
 
 
@@ -95,3 +119,8 @@ def test_the_table_is_true(keyword: str, compiler: sg.Compiler) -> None:
         forbidden = [1] * 100_001
     assert not _accepts(grammar, forbidden)
     assert grammar.warnings == []
+
+
+def test_a_pattern_that_every_text_matches(compiler: sg.Compiler) -> None:
+    grammar = compiler.compile_json_schema({"properties": {"a": {"pattern": ".*|x"}}})
+    assert _accepts(grammar, {"a": "q\n"})
