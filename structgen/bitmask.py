@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,10 @@ def allocate_bitmask(batch: int, vocab_size: int) -> np.ndarray:
 
 def row_address(mask: Any, row: int, words: int) -> int:
     """The address of ``mask[row]``; checks what a wrong mask would turn into a stray write."""
+    try:
+        row = operator.index(row)
+    except TypeError:
+        raise StructgenError(f"a row is a whole number, not {row!r:.40}") from None
     if isinstance(mask, np.ndarray):
         shape = mask.shape
         # A strided or read-only row would be written past, or against its owner's will.

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from structgen.automaton.lift import DONE
 from structgen.automaton.tables import Automaton
-from structgen.errors import StructgenError, UnsupportedGrammarError
+from structgen.errors import LimitExceeded, StructgenError, UnsupportedGrammarError
 from structgen.limits import Limits
 from structgen.masks.grammar import MaskGrammar
 from structgen.masks.tokens import TokenTables
@@ -77,8 +77,10 @@ class CompiledGrammar:
 
         Tables are built lazily and compile in milliseconds, so they are not part of it.
         """
-        if self._source["options"] is None:
-            raise StructgenError("a grammar with a resolver function cannot be serialized")
+        if self._source["options"] is None or self._source["text"] is None:
+            raise StructgenError(
+                "a grammar with a resolver function or Decimal numbers cannot be serialized"
+            )
         return json.dumps(
             {
                 "structgen": FORMAT_VERSION,
@@ -95,7 +97,7 @@ class CompiledGrammar:
             source = json.loads(data)
             version, fingerprint = source.pop("structgen"), source.pop("vocabulary")
             kind, options = source["kind"], source["options"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StructgenError(f"not a serialized grammar: {error}") from None
         if version != FORMAT_VERSION:
             raise StructgenError(
@@ -164,6 +166,8 @@ class Compiler:
             from structgen.schema_input import resolve_schema
 
             schema = resolve_schema(schema).schema
+        if not isinstance(whitespace, str):
+            raise StructgenError(f"whitespace is a string, not {whitespace!r:.40}")
         started = time.perf_counter()
         try:
             chosen = SchemaOptions(**options)
@@ -179,8 +183,12 @@ class Compiler:
             automaton = Automaton(library.automaton, max_states=self.limits.states)
             start, warnings = add_schema(automaton, library, schema, self.limits, chosen)
             masks = MaskGrammar(self._tokens, automaton, shared)
-            # As text: the caller may change the dict later.
-            source = {"kind": "json_schema", "text": json.dumps(schema), "options": settings}
+            # As text: the caller may change the dict later. Decimals have no text in JSON here.
+            try:
+                text = json.dumps(schema)
+            except TypeError:
+                text = None
+            source = {"kind": "json_schema", "text": text, "options": settings}
             return self._finish(masks, start, source, warnings, started)
 
         if self._cache_bytes <= 0 or settings is None:
@@ -200,9 +208,20 @@ class Compiler:
         """One of the given texts, exactly."""
         from structgen.regular.bytewise import choices_to_bytes
 
+        if isinstance(choices, str | Mapping) or not isinstance(choices, Iterable):
+            raise StructgenError(f"choice is a list of texts, not {choices!r:.40}")
         choices = list(choices)
         if not choices or not all(isinstance(c, str) for c in choices):
             raise StructgenError("choice needs at least one text; every choice is a string")
+        for choice in choices:
+            if any(0xD800 <= ord(c) <= 0xDFFF for c in choice):
+                raise StructgenError(
+                    f"{choice!r:.60} has a lone surrogate, which no text can spell"
+                )
+        if sum(map(len, choices)) > self.limits.literal_length:
+            raise LimitExceeded(
+                limit="literal_length", value=self.limits.literal_length, where="the choices"
+            )
         source = {"kind": "choice", "text": choices, "options": {}}
         return self._cached(
             ("choice", tuple(choices)),
@@ -214,6 +233,8 @@ class Compiler:
         from structgen.regular.bytewise import utf8
         from structgen.regular.ecma import compile_full
 
+        if not isinstance(pattern, str):
+            raise StructgenError(f"a regular expression is a string, not {pattern!r:.40}")
         source = {"kind": "regex", "text": pattern, "options": {}}
         return self._cached(
             ("regex", pattern),
@@ -245,7 +266,7 @@ class Compiler:
     def _library(self, whitespace: str) -> tuple[Library, MaskGrammar]:
         """The frames that depend on no schema, built once for a kind of whitespace."""
         with self._lock:
-            found = self._libraries.get(whitespace)
+            found = self._libraries.pop(whitespace, None)
             if found is None:
                 library = Library(whitespace, self.limits.whitespace, self._tokens.usable_bytes())
                 masks = MaskGrammar(self._tokens, library.automaton)
@@ -255,7 +276,7 @@ class Compiler:
                 found = (library, masks)
                 if len(self._libraries) >= 16:  # explicit patterns: keep the most recent ones
                     self._libraries.pop(next(iter(self._libraries)))
-                self._libraries[whitespace] = found
+            self._libraries[whitespace] = found
             return found
 
     def _compile_bytes(self, make: Callable[[], Any], source: dict[str, Any]) -> CompiledGrammar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -49,12 +50,20 @@ class Matcher:
 
     def accept_token(self, token_id: int) -> bool:
         """Append a token. False, and nothing changed, exactly where its bit is 0."""
+        if type(token_id) is not int:
+            try:
+                token_id = operator.index(token_id)
+            except TypeError:
+                raise StructgenError(f"a token id is an int, not {token_id!r:.40}") from None
+        if not 0 <= token_id < 1 << 31:
+            return False
         while (answer := k.accept_token(self._kernels, self._address, token_id)) > k.YES:
             self._resolve(answer)
         return answer == k.YES
 
     def accept_bytes(self, data: bytes) -> bool:
         """Append bytes, one step of history. False, and nothing changed, where they do not fit."""
+        data = bytes(data)
         buffer = np.frombuffer(data, np.uint8) if data else np.zeros(1, np.uint8)
         address = int(buffer.ctypes.data)
         while (answer := k.accept_bytes(self._kernels, self._address, address, len(data))) > k.YES:

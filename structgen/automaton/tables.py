@@ -9,7 +9,8 @@ table    shape        columns
 states   [N, 5]       MAP   row of ``maps`` (its byte classes), -1 where not built yet
                       BASE  first edge; the edge of byte b is ``BASE + maps[MAP, b]``
                       LO,HI counter values with which the state may be entered
-                      END   final class at the end of the text, -1 where it must go on
+                      END   final class at the end of the text, -1 where it must go on; leaves
+                            one frame
 maps     [M, 256]     uint8, byte -> byte class; equal maps are stored once
 edges    [E, 3]       TARGET >= 0: move there; -1: dead; -2 - c: pop with final class c
                       ARG    of a move: return point to push first, or -1 (bit 30: the inner
@@ -101,7 +102,6 @@ class Automaton:
                 setattr(self, name, new)
                 setattr(self, "n_" + name, n)
             self._map_ids = dict(base._map_ids)
-        self.library_states = self.n_states if base is not None else 0
 
     # -- growth ---------------------------------------------------------------------------------
 
@@ -109,6 +109,8 @@ class Automaton:
         """Room for ``extra`` more rows of a table; returns the index of the first."""
         array: np.ndarray = getattr(self, name)
         n: int = getattr(self, "n_" + name)
+        if name == "states" and n + extra > self.max_states:
+            raise LimitExceeded(limit="states", value=self.max_states, where="the automaton")
         if n + extra > array.shape[0]:
             grown = np.zeros((max(2 * array.shape[0], n + extra), *array.shape[1:]), array.dtype)
             grown[:n] = array[:n]
@@ -116,8 +118,6 @@ class Automaton:
             if self.on_grow is not None:
                 self.on_grow()
         setattr(self, "n_" + name, n + extra)
-        if name == "states" and n + extra > self.max_states:
-            raise LimitExceeded(limit="states", value=self.max_states, where="the automaton")
         return n
 
     @property

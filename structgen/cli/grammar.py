@@ -168,7 +168,8 @@ def test(
 def _refusal(grammar: CompiledGrammar, text: str) -> str | None:
     """Why the grammar does not accept ``text``, or None where it does."""
     matcher = grammar.matcher()
-    data = text.encode()
+    # Bytes of the command line that are no UTF-8 arrive as lone surrogates.
+    data = text.encode("utf-8", "surrogateescape")
     if not matcher.accept_bytes(data):
         matcher = grammar.matcher()
         taken = 0

@@ -136,7 +136,7 @@ def _compile(compiler: Compiler, constraint: Constraint, whitespace: str) -> Com
         if kind == "json":
             if value is not True:
                 raise StructgenError(f"json must be True or False, not {value!r:.80}")
-            return Compiled(compiler.compile_json(), json.loads)
+            return Compiled(compiler.compile_json(whitespace=whitespace), json.loads)
         if kind == "choice":
             return Compiled(compiler.compile_choice(_choices(value)), str)
         if kind != "structural_tag" and not isinstance(value, str):

@@ -34,9 +34,14 @@ def bounds(v: int, lowest: int, highest: int, longest: int) -> tuple[int, int, i
 
     ``longest`` is the most that one token adds; more room than that makes no difference.
     """
-    missing, left = max(0, lowest - v), min(highest - v, longest)
-    if missing == 0 and left == longest:
+    missing = min(max(0, lowest - v), longest + 1)
+    left = min(highest - v, longest)
+    if left < longest:
+        return missing, left, v, v
+    if missing == 0:
         return missing, left, max(0, lowest), highest - longest
+    if missing > longest:
+        return missing, left, 0, min(lowest - longest - 1, highest - longest)
     return missing, left, v, v
 
 

@@ -249,6 +249,10 @@ def fill(grammar, sequence, address):
         if status == S_UNBUILT:
             m[OUT0] = q
             return NEED_STATE
+        if status != S_OK:
+            for w in range(words):
+                out[w] = 0
+            return YES
     owner = library if q < g[G_LIBRARY_STATES] else g
     k = np.int64(-1)
     if q < owner[G_N_HEADS]:

@@ -13,8 +13,9 @@ from structgen.masks.tokens import TokenTables
 class MaskGrammar:
     """Tables, rows and their addresses. The library's block is its own library.
 
-    Methods that compute run under the vocabulary's lock; kernels hold the interpreter's lock, so a
-    table is never replaced while one reads it.
+    Methods that compute run under the vocabulary's lock. Kernels that take addresses hold the
+    interpreter's lock, and the block changes in one step, so they see tables of one moment; walks
+    release it, but have the tables as arguments, which keeps them alive and as they are.
     """
 
     def __init__(
@@ -36,7 +37,8 @@ class MaskGrammar:
 
     def refresh(self) -> None:
         """Write the addresses of the tables, some of which were replaced, into the block."""
-        a, s, t, b = self.automaton, self.store, self.tokens, self.block
+        a, s, t = self.automaton, self.store, self.tokens
+        b = np.zeros_like(self.block)
         tables = (
             (k.G_STATES, k.G_N_STATES, a.states),
             (k.G_MAPS, k.G_N_MAPS, a.maps),
@@ -64,6 +66,7 @@ class MaskGrammar:
         b[k.G_LIBRARY] = self.address if library is None else library.address
         b[k.G_LIBRARY_STATES] = a.n_states if library is None else library.automaton.n_states
         b[k.G_LIBRARY_RETURNS] = a.n_returns if library is None else library.automaton.n_returns
+        self.block[:] = b  # at once: another thread's kernel must not see half of a change
 
     def resolve(self, answer: int, sequence: np.ndarray) -> None:
         """Compute what a kernel asked for in ``sequence``'s OUT fields."""

@@ -63,7 +63,8 @@ class RowStore:
         self._exits: list[tuple[np.ndarray, np.ndarray]] = [(empty, empty)]
         self._exit_bytes = 0
         # A list costs four bytes a token, a bitmap a bit for each of the vocabulary's.
-        self.list_limit = max(8, self.words // 8)
+        # Never as many ids as a bitmap has words: their keys have different lengths.
+        self.list_limit = max(1, min(max(8, self.words // 8), self.words - 1))
 
     @property
     def nbytes(self) -> int:
@@ -77,7 +78,9 @@ class RowStore:
     # -- computing ------------------------------------------------------------------------------
 
     def compute_local(self, q: int, v: int) -> None:
-        """Add the entry of state ``q`` with counter ``v``."""
+        """Add the entry of state ``q`` with counter ``v``, unless another thread just did."""
+        if q < len(self.heads) and self._holds(int(self.heads[q]), v):
+            return
         counted = self.automaton.counted.get(q)
         if counted is not None and self.shared is not None:
             row, exit_, low, high = self._counted(self.shared, v, *counted)
@@ -88,9 +91,20 @@ class RowStore:
 
     def compute_resume(self, exit_: int, return_point: int, v: int) -> None:
         """Add the entry of exit set ``exit_`` at ``return_point`` with its saved counter ``v``."""
+        if self._holds(int(self.values[self._slot(exit_ << 32 | return_point)]), v):
+            return
         row, onward, low, high = self._walk(0, v, return_point, self.exit_set(exit_))
         slot = self._slot(exit_ << 32 | return_point)
         self.values[slot] = self._add_entry(row, onward, low, high, int(self.values[slot]))
+
+    def _holds(self, entry: int, v: int) -> bool:
+        """Does a chain of entries have one for counter ``v``?"""
+        while entry >= 0:
+            _, _, low, high, following = self.entries[entry].tolist()
+            if low <= v <= high:
+                return True
+            entry = following
+        return False
 
     def exit_set(self, exit_: int) -> tuple[np.ndarray, np.ndarray]:
         """Trie nodes and final classes of an exit set, int32 each."""
@@ -121,11 +135,13 @@ class RowStore:
 
     def set_library(self, inside: int, end: int, counted: int) -> None:
         """Take the walks inside any string (state ``inside``), and with its length counted."""
-        template = self.tokens.template(self.automaton, counted, end)
-        self.counted = template
-        self.longest = int(template.token_needs.max(initial=0))
-        self.longest = max(self.longest, -1 - int(template.token_needs.min(initial=-1)))
-        self.template = self.tokens.template(self.automaton, inside, end)
+        # Walks share their scratch space, whichever compiler they are for.
+        with self.tokens.lock:
+            template = self.tokens.template(self.automaton, counted, end)
+            self.counted = template
+            needs = np.concatenate([template.token_needs, template.exit_needs])
+            self.longest = max(int(needs.max(initial=0)), -1 - int(needs.min(initial=-1)))
+            self.template = self.tokens.template(self.automaton, inside, end)
 
     # -- interning ------------------------------------------------------------------------------
 

@@ -134,8 +134,9 @@ def walk_template(
 
     Fills ``at`` (uint8 [N], is the walk in ``q0`` at this node), ``rank`` and ``exit_rank`` (int32
     [N + 1], ids and exits at nodes before this one), and what the ids and exits add to the
-    counter: ``token_needs`` counts a spelling that is not finished as well, and holds -1 - n for a
-    token that ends in state ``end`` after n. Returns the numbers of ids and exits.
+    counter: ``token_needs`` counts a spelling that is not finished as well; where the frame ended
+    after n, in a token's last state ``end`` and at every exit, the number is -1 - n. Returns the
+    numbers of ids and exits.
     """
     n_tokens, n_exits = 0, 0
     n = np.int64(node_byte.shape[0])
@@ -165,7 +166,7 @@ def walk_template(
             i += 1
             continue
         if status == S_EXIT:
-            out_nodes[n_exits], exit_needs[n_exits] = i, path[d - 1, D_COUNTER]
+            out_nodes[n_exits], exit_needs[n_exits] = i, -1 - path[d - 1, D_COUNTER]
             n_exits += 1
         for j in range(i + 1, node_end[i]):
             rank[j], exit_rank[j] = n_tokens, n_exits

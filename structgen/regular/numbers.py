@@ -7,7 +7,7 @@ difference. So the automaton is linear in the digits of the bounds, however larg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -15,13 +15,15 @@ from typing import NamedTuple, TypeVar
 
 from structgen.errors import LimitExceeded
 from structgen.regular.charset import BYTES, partition
-from structgen.regular.dfa import DFA, from_table, literals, union
+from structgen.regular.dfa import DFA, from_edges, from_table, literals, union
 
 _SYMBOLS = "0123456789-.+e"
 _PARTITION = partition(
     [((69, 69), (101, 101)) if s == "e" else ((ord(s), ord(s)),) for s in _SYMBOLS], BYTES
 )
 _COLUMN = {s: _PARTITION.members[i][0] for i, s in enumerate(_SYMBOLS)}
+
+MAX_DIGITS = 20_000  # of a number that is written out
 
 _State = TypeVar("_State", bound=Hashable)
 
@@ -174,11 +176,16 @@ def equal(value: Decimal | int | float | str, *, max_states: int = 50_000) -> DF
     """
     exact = _exact(Decimal(repr(value)) if isinstance(value, float) else Decimal(value))
     plain = number(minimum=exact, maximum=exact, exponent=False, max_states=max_states)
-    if exact and not -5 < exact.adjusted() < 16:
-        mantissa, power = f"{exact.normalize():e}".split("e")
-        spelling = f"{mantissa}e{power[0]}{power[1:].zfill(2)}"
-        return union(plain, literals([spelling]), alphabet=BYTES)
-    return plain
+    spelling = _with_exponent(exact)
+    return plain if spelling is None else union(plain, literals([spelling]), alphabet=BYTES)
+
+
+def _with_exponent(value: Decimal) -> str | None:
+    """The spelling of a number that Python's ``json.dumps`` writes with an exponent."""
+    if not value or -5 < value.adjusted() < 16:
+        return None
+    mantissa, power = f"{value.normalize():e}".split("e")
+    return f"{mantissa}e{power[0]}{power[1:].zfill(2)}"
 
 
 def _exact(value: Decimal | int) -> Decimal:
@@ -354,3 +361,70 @@ def _explore(
             row[column] = known
         table.append(row)
     return from_table(table, [0 if accept(state) else -1 for state in queue], _PARTITION)
+
+
+def one_of(values: Iterable[Decimal | int | float]) -> DFA:
+    """The spellings of any of several numbers; see :func:`equal`.
+
+    Built as a tree of their digits, so that thousands of values cost no products. After the last
+    digit of a value any zeros may follow (behind a decimal point).
+    """
+    edges: list[dict[int, int]] = [{}]
+    final = [-1]
+
+    def node(state: int, symbol: str) -> int:
+        found = edges[state].get(ord(symbol))
+        if found is None:
+            found = edges[state][ord(symbol)] = len(edges)
+            edges.append({})
+            final.append(-1)
+        return found
+
+    fractions: list[int] = []  # states after which zeros change nothing: complete, behind a point
+    for value in dict.fromkeys(values):
+        number = _exact(Decimal(repr(value)) if isinstance(value, float) else value)
+        if abs(number.adjusted()) > MAX_DIGITS:
+            raise LimitExceeded(limit="digits", value=MAX_DIGITS, where="a number of an enum")
+        digits = f"{abs(number):f}"
+        whole, _, fraction = digits.partition(".")
+        fraction = fraction.rstrip("0")
+        signs = ("", "-") if number == 0 else ("-",) if number < 0 else ("",)
+        spellings = [(sign, whole, fraction) for sign in signs]
+        for sign, before, after in spellings:
+            state = 0
+            for symbol in sign + before:
+                state = node(state, symbol)
+            if not after:
+                final[state] = 0
+            state = node(state, ".")
+            for symbol in after:
+                state = node(state, symbol)
+            if after:
+                final[state] = 0
+                fractions.append(state)
+            else:
+                zero = node(state, "0")
+                final[zero] = 0
+                fractions.append(zero)
+        written = _with_exponent(number)
+        if written is not None:
+            state = 0
+            for symbol in written:
+                state = node(state, symbol)
+            final[state] = 0
+    # Zeros: through the tree where it has them, then in one state that reads no more but zeros.
+    zeros = len(edges)
+    edges.append({ord("0"): zeros})
+    final.append(0)
+    for state in fractions:
+        while True:
+            following = edges[state].get(ord("0"))
+            if following is None:
+                edges[state][ord("0")] = zeros
+                break
+            if following == zeros:
+                break
+            final[following] = 0
+            state = following
+    table = [sorted((symbol, symbol, target) for symbol, target in e.items()) for e in edges]
+    return from_edges(table, final, BYTES)

@@ -58,11 +58,13 @@ class SchemaBuilder:
     ) -> None:
         if not isinstance(schema, dict | bool):
             raise SchemaError(f"a schema is an object or a boolean, not {schema!r:.60}")
-        check_size(schema, limits)
+        mixed = check_size(schema, limits)
         self.automaton, self.library = automaton, library
         self.limits, self.options = limits, options
         self.algebra = Algebra()
-        self.reader = Reader(Document(schema, options.resources), self.algebra, limits, options)
+        self.reader = Reader(
+            Document(schema, options.resources, mixed=mixed), self.algebra, limits, options
+        )
         self.scalars = Scalars(automaton, library, self.algebra, limits, self.reader)
         self.sat = Satisfiability(self.algebra, self.reader, self.scalars, limits)
         self.vectors = self.sat.vectors

@@ -41,8 +41,12 @@ def escape(token: str) -> str:
     return token.replace("~", "~0").replace("/", "~1")
 
 
-def check_size(schema: Any, limits: Limits) -> None:
-    """Walk the document once, without recursion; raise where it is no JSON or past a limit."""
+def check_size(schema: Any, limits: Limits) -> bool:
+    """Walk the document once, without recursion; raise where it is no JSON or past a limit.
+
+    Returns whether a value below the root has a ``$schema``.
+    """
+    mixed = False
     size, level, depth = 0, [("#", schema)], 0
     while level:
         depth += 1
@@ -55,6 +59,7 @@ def check_size(schema: Any, limits: Limits) -> None:
             if isinstance(value, str):
                 size += len(value) + 2
             elif isinstance(value, dict):
+                mixed |= depth > 1 and "$schema" in value
                 for key, item in value.items():
                     if not isinstance(key, str):
                         raise SchemaError(f"object key {key!r} is not a string", pointer=where)
@@ -75,6 +80,7 @@ def check_size(schema: Any, limits: Limits) -> None:
         if size > limits.schema_bytes:
             raise LimitExceeded(limit="schema_bytes", value=limits.schema_bytes, where="the schema")
         level = below
+    return mixed
 
 
 def _scalar_size(value: Any, where: str) -> int:
@@ -107,8 +113,11 @@ class Document:
     metaschemas, and is refused otherwise.
     """
 
-    def __init__(self, root: Any, resources: Resources | None = None) -> None:
-        self.root = root
+    def __init__(
+        self, root: Any, resources: Resources | None = None, *, mixed: bool = False
+    ) -> None:
+        """``mixed``: a subschema has a ``$schema`` of its own, as :func:`check_size` tells."""
+        self.root, self._mixed = root, mixed
         self.dialect = dialect_of(root)
         self._resources = resources
         # Resources by absolute URI, and anchors by URI#anchor: schema and pointer.
@@ -119,6 +128,8 @@ class Document:
 
     def dialect_at(self, schema: Any) -> int:
         """The draft that a subschema is written in."""
+        if self._mixed:
+            self._index()
         place = self._places.get(id(schema))
         return self.dialect if place is None else place.dialect
 
@@ -130,7 +141,7 @@ class Document:
         if reference.startswith("#"):
             uri, fragment = base, reference[1:]  # also where the base is no hierarchical URI
         else:
-            uri, fragment = urldefrag(urljoin(base, reference))
+            uri, fragment = _join(base, reference, pointer)
         dialect = self.dialect if place is None else place.dialect
         root, at = self._resource(uri, dialect, reference, pointer)
         fragment = unquote(fragment)
@@ -220,7 +231,7 @@ class Document:
             if name.startswith("#"):
                 self._found.setdefault(base + name, (value, at))  # an anchor, up to draft 7
             else:
-                base = urldefrag(urljoin(base, name))[0]
+                base = _join(base, name, at)[0]
                 if isinstance(value.get("$schema"), str):
                     dialect = dialect_of(value)
                 self._found.setdefault(base, (value, at))
@@ -236,6 +247,15 @@ class Document:
         return place
 
 
+def _join(base: str, reference: str, pointer: str) -> tuple[str, str]:
+    """The absolute URI of a reference, and its fragment."""
+    try:
+        uri, fragment = urldefrag(urljoin(base, reference))
+    except ValueError as error:
+        raise SchemaError(f"{reference!r:.80} is no URI: {error}", pointer=pointer) from None
+    return uri, fragment
+
+
 def _follow(root: Any, at: str, fragment: str, reference: str, pointer: str) -> tuple[Any, str]:
     """The subschema of ``root`` that a JSON Pointer names."""
     value = root
@@ -243,7 +263,7 @@ def _follow(root: Any, at: str, fragment: str, reference: str, pointer: str) -> 
         key = token.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict) and key in value:
             value = value[key]
-        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+        elif isinstance(value, list) and key in map(str, range(len(value))):
             value = value[int(key)]
         else:
             raise SchemaError(f"reference {reference!r} leads nowhere", pointer=pointer)

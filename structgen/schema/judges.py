@@ -443,6 +443,10 @@ class Vectors:
             try:
                 found = self._evaluate(key)
                 visited = self._visited
+            except Exception:
+                self._of.clear()  # of an iteration that was not finished
+                self.epoch += 1
+                raise
             finally:
                 self._visited = None
             if not (self._changed and self._unfinished):

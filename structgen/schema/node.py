@@ -26,7 +26,7 @@ from structgen.schema.atoms import (
 )
 from structgen.schema.document import Document, escape
 from structgen.schema.options import SchemaOptions
-from structgen.schema.unevaluated import asked, evaluated_parts, unevaluated
+from structgen.schema.unevaluated import Evaluated, asked, evaluated_parts, unevaluated
 
 # What a step of a node's plan combines: the formulas of subschemas of the same value.
 Combine = Callable[[list[Formula]], Formula]
@@ -155,16 +155,37 @@ class Reader:
                 return formula
 
     def place_formula(self, node: Node) -> Formula:
-        """The formula of a place of values, without what is not enforced if that is relaxed."""
-        formula = self.formula(node)
-        if not self.options.relaxed:
-            return formula
+        """The formula of a place of values, as the options want it read."""
+        if not self.options.relaxed and self.options.additional_properties:
+            return self.formula(node)
         found = self._places.get(id(node))
         if found is None:
-            number, string, array, object_ = (self._relax(i) for i in formula[2:])
-            found = (*formula[:2], number, string, array, object_)
+            found = self.formula(node)
+            if not self.options.additional_properties:
+                found = self.algebra.conjunction([found, self._closed(node)])
+            if self.options.relaxed:
+                number, string, array, object_ = (self._relax(i) for i in found[2:])
+                found = (*found[:2], number, string, array, object_)
             self._places[id(node)] = found
         return found
+
+    def _closed(self, node: Node) -> Formula:
+        """No properties but those that the subschemas for a place's value declare.
+
+        A conjunct beside the schema, so that what satisfies it satisfies the schema as it stands.
+        Anything where they declare none, or say themselves what undeclared ones satisfy.
+        """
+        declared = Evaluated()
+        for part in evaluated_parts(self, node, 5):
+            declared.add(part.evaluated)
+        if declared.everything or not (declared.names or declared.patterns):
+            return ANYTHING
+        shape = ObjectShape(
+            dict.fromkeys(declared.names, self.true),
+            additional=self.false,
+            patterns=tuple((p, self.true) for p in declared.patterns),
+        )
+        return self._object_atom(shape)
 
     def _relax(self, i: int) -> int:
         """A type formula with what is not enforced counted as satisfied, and a warning for it."""
@@ -280,6 +301,10 @@ class Reader:
             else:
                 numbers[exact(value)] = None
         string = FALSE
+        if sum(map(len, strings)) > self.limits.literal_length:
+            raise LimitExceeded(
+                limit="literal_length", value=self.limits.literal_length, where=pointer
+            )
         if strings:
             good = tuple(s for s in strings if not _has_surrogate(s))
             string = self.algebra.atom(StringIn(good)) if good else FALSE
@@ -484,10 +509,6 @@ class Reader:
         additional = None
         if "additionalProperties" in raw and raw["additionalProperties"] not in (True, {}):
             additional = self._child(node, "additionalProperties", raw["additionalProperties"])
-        elif not self.options.additional_properties and not (
-            raw.keys() & {"additionalProperties", "unevaluatedProperties"}
-        ):
-            additional = self.false
         patterns = raw.get("patternProperties", {})
         if not isinstance(patterns, dict):
             raise self._bad(node, "patternProperties", "an object")
@@ -595,6 +616,3 @@ def _is_number(value: Any) -> bool:
 
 def _has_surrogate(text: str) -> bool:
     return any(0xD800 <= ord(c) <= 0xDFFF for c in text)
-
-
-__all__ = ["Node", "Reader", "Unsupported", "UnsupportedSchemaError", "exact"]

@@ -33,15 +33,11 @@ class ObjectFrame:
     def __init__(self, builder: Builder, shapes: Conjunct) -> None:
         self.builder, self.shapes = builder, shapes
         self.automaton = builder.automaton
-        self.is_prepared = False
 
     def entries(self) -> list[Entry]:
         return [(b"{", self.automaton.new_state(self._build_start))]
 
     def _prepare(self) -> None:
-        if self.is_prepared:
-            return
-        self.is_prepared = True
         sat = self.builder.sat
         required = {name for shape in self.shapes for name in shape.required}
         self.properties: list[_Property] = []

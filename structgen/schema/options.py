@@ -42,6 +42,17 @@ class SchemaOptions:
                     f"{name} must be {' or '.join(map(repr, choices))}, not {value!r}"
                 )
 
+        formats = self.formats
+        texts = isinstance(formats, Mapping) and all(
+            isinstance(name, str) and isinstance(pattern, str) for name, pattern in formats.items()
+        )
+        if not texts:
+            raise StructgenError("formats maps names to patterns, both strings")
+        if not (self.resources is None or callable(self.resources)) and not isinstance(
+            self.resources, Mapping
+        ):
+            raise StructgenError("resources maps URIs to schemas, or is a function from one to it")
+
     @property
     def relaxed(self) -> bool:
         return self.unsupported == "relax"

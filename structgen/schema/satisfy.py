@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +52,13 @@ class Satisfiability:
         key = (slot, i)
         if key not in self._forms:
             self._forms[key] = None  # what is being asked counts as not of that kind
-            with suppress(_NotMonotone):
+            try:
                 self._forms[key] = self._minimal(self._normal(slot, i, False))
+            except _NotMonotone:
+                pass
+            except Exception:
+                del self._forms[key]  # a limit, say: ask again another time
+                raise
         return self._forms[key]
 
     def _normal(self, slot: int, i: int, negated: bool) -> list[Conjunct]:
@@ -205,8 +209,12 @@ class Satisfiability:
         found = self._shape_sat.get(key)
         if found is None:
             self._shape_sat[key] = True  # what is being asked counts as possible
-            needed = self._needed(slot, conjunct)
-            found = needed is not None and all(self.is_satisfiable(f) for f in needed)
+            try:
+                needed = self._needed(slot, conjunct)
+                found = needed is not None and all(self.is_satisfiable(f) for f in needed)
+            except Exception:
+                del self._shape_sat[key]
+                raise
             self._shape_sat[key] = found
         return found
 
@@ -280,9 +288,6 @@ def _is_plain_shape(atom: Any) -> bool:
 
 def _join(a: Conjunct, b: Conjunct) -> Conjunct:
     return tuple(dict.fromkeys((*a, *b)))
-
-
-__all__ = ["STRING", "Conjunct", "Satisfiability"]
 
 
 def property_order(shapes: Conjunct) -> list[str]:

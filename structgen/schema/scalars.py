@@ -15,7 +15,7 @@ from structgen.automaton.tables import NO_EDGE, Automaton, move
 from structgen.errors import GrammarSyntaxError, LimitExceeded, SchemaError
 from structgen.limits import Limits
 from structgen.regular import numbers
-from structgen.regular.dfa import DFA, any_string, combine, intersect, length, union
+from structgen.regular.dfa import DFA, any_string, combine, intersect, length
 from structgen.regular.ecma import compile_full, compile_pattern
 from structgen.regular.formats import compile_format, format_bound
 from structgen.schema.algebra import NUMBER, STRING, TRUE, Algebra
@@ -174,7 +174,7 @@ class Scalars:
         return parts[0] if len(parts) == 1 else intersect(*parts)
 
     def _values(self, values: Sequence[Decimal], integral: str) -> DFA:
-        dfa = union(*(numbers.equal(v) for v in values)) if values else _literal_strings([])
+        dfa = numbers.one_of(values) if values else _literal_strings([])
         if integral == "literal" and values:
             dfa = intersect(dfa, numbers.number(integer=True, integral_fraction=False))
         return dfa
@@ -414,7 +414,20 @@ def accepted_lengths(
     shortest = np.full(n, np.iinfo(np.int64).max // 2)
     longest = np.full(n, -1, np.int64)
     widest = 0
+    seen: dict[bytes, int] = {}
+    stop = horizon
+    endless = np.zeros(n, bool)
     for n_points in range(horizon + 1):
+        # Once a set of states comes back, everything repeats: one more round tells the steps.
+        if stop == horizon:
+            before = seen.setdefault(now.tobytes(), n_points)
+            if before < n_points:
+                stop = min(horizon, 2 * n_points - before)
+        if stop < horizon:
+            endless |= now
+        if n_points > stop:
+            longest[endless] = horizon
+            break
         steps = (n_points - longest)[now & (longest >= 0)]
         if len(steps):
             widest = max(widest, int(steps.max()))

@@ -69,7 +69,7 @@ def evaluated_parts(reader: Reader, node: Node, slot: int) -> list[Part]:
     while stack:
         here, conditions, is_outermost = stack.pop()
         key = (id(here), conditions)
-        if key in seen or not isinstance(here.raw, dict):
+        if key in seen or not isinstance(here.raw, dict) or len(conditions) > 2 * MAX_CONDITIONS:
             continue
         seen.add(key)
         own = _own(reader, here, slot, is_outermost)
