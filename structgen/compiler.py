@@ -19,6 +19,7 @@ from structgen.limits import Limits
 from structgen.masks.grammar import MaskGrammar
 from structgen.masks.tokens import TokenTables
 from structgen.matcher import Matcher
+from structgen.regular.charset import has_surrogate
 from structgen.schema.compile import add_schema
 from structgen.schema.library import Library
 from structgen.schema.options import SchemaOptions
@@ -214,7 +215,7 @@ class Compiler:
         if not choices or not all(isinstance(c, str) for c in choices):
             raise StructgenError("choice needs at least one text; every choice is a string")
         for choice in choices:
-            if any(0xD800 <= ord(c) <= 0xDFFF for c in choice):
+            if has_surrogate(choice):
                 raise StructgenError(
                     f"{choice!r:.60} has a lone surrogate, which no text can spell"
                 )

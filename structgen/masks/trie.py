@@ -32,10 +32,6 @@ class Trie:
     def max_depth(self) -> int:
         return int(self.depth.max(initial=0))
 
-    @property
-    def nbytes(self) -> int:
-        return sum(a.nbytes for a in (self.byte, self.depth, self.end, self.first, self.tokens))
-
 
 def build_trie(vocabulary: Vocabulary) -> Trie:
     """The trie of all ids with text; ids with equal bytes share a node."""

@@ -16,6 +16,11 @@ UNICODE: Ranges = ((0, 0xD7FF), (0xE000, 0x10FFFF))
 BYTES: Ranges = ((0, 0xFF),)
 
 
+def has_surrogate(text: str) -> bool:
+    """Does the text hold a lone surrogate, which no UTF-8 can spell?"""
+    return any(0xD800 <= ord(c) <= 0xDFFF for c in text)
+
+
 def normalize(ranges: Iterable[tuple[int, int]]) -> Ranges:
     """Sort, and merge what overlaps or touches; ranges with ``lo > hi`` are empty."""
     out: list[tuple[int, int]] = []

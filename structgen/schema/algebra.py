@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 NUMBER, STRING, ARRAY, OBJECT = 2, 3, 4, 5
-TYPE_NAMES = ("null", "boolean", "number", "string", "array", "object")
 FALSE, TRUE = 0, 1
 
 Formula = tuple[int, int, int, int, int, int]
@@ -190,6 +189,18 @@ class Algebra:
                 found[term.atom] = None
             stack.extend(reversed(term.parts))
         return list(found)
+
+    def has_negation(self, i: int) -> bool:
+        """Can a true atom make the type formula false?"""
+        seen, stack = {i}, [i]
+        while stack:
+            term = self.terms[stack.pop()]
+            if term.kind in ("not", "one"):
+                return True
+            new = [p for p in term.parts if p not in seen]
+            seen.update(new)
+            stack.extend(new)
+        return False
 
     def evaluate(self, i: int, holds: Callable[[Any], bool]) -> bool:
         """The value of a type formula where ``holds`` says which atoms are true."""

@@ -95,17 +95,3 @@ class Contains:
     item: Node
     minimum: int = 1
     maximum: int | None = None
-
-
-Atom = (
-    Contains
-    | NumberRange
-    | MultipleOf
-    | NumberIn
-    | StringLength
-    | StringPattern
-    | StringFormat
-    | StringIn
-    | ObjectShape
-    | ArrayShape
-)

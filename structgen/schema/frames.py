@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from structgen.automaton.lift import Lifted
 from structgen.automaton.step import BASE, DEAD, MAP, NO_LIMIT
 from structgen.automaton.tables import Automaton, Edge, pop, push
 from structgen.regular.dfa import DFA
@@ -123,8 +122,3 @@ def add_literal(automaton: Automaton, text: bytes, end: int) -> Entry:
         automaton.set_bytes(q, [(bytes([b]), (nxt, -1, 0))])
         nxt = q
     return text[:1], nxt
-
-
-def add_string(automaton: Automaton, lifted: Lifted) -> Entry:
-    """A frame that reads a string whose inside is ``lifted``."""
-    return b'"', lifted.place(automaton)

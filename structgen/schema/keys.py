@@ -9,11 +9,12 @@ import numpy as np
 from structgen.automaton.lift import Lifted, lift
 from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import NO_EDGE, Edge, move
+from structgen.regular.charset import UNICODE, has_surrogate
 from structgen.regular.dfa import DFA
 from structgen.schema.library import Library
 
 # Every string is a sequence of these; surrogates are no code points of text.
-SCALARS = ((0, 0xD7FF), (0xE000, 0x10FFFF))
+SCALARS = UNICODE
 
 # A name, the edge on its closing quote (None: it must not be produced), the highest counter with
 # which it may be begun.
@@ -34,9 +35,9 @@ def key_block(keys: Iterable[Key], library: Library, *, others: bool = False) ->
     for name, edge, limit in keys:
         if edge is None and other is None:
             continue
-        points = [ord(c) for c in name]
-        if any(0xD800 <= p <= 0xDFFF for p in points):
+        if has_surrogate(name):
             continue  # no text can spell it
+        points = [ord(c) for c in name]
         node = 0
         for p in points:
             if edge is not None and limit > limits[node]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from structgen.errors import GrammarSyntaxError, LimitExceeded, SchemaError, UnsupportedSchemaError
 from structgen.limits import Limits
+from structgen.regular.charset import has_surrogate
 from structgen.regular.ecma import check_pattern
 from structgen.regular.formats import KNOWN_FORMATS
 from structgen.schema.algebra import ANYTHING, FALSE, NOTHING, TRUE, Algebra, Formula
@@ -306,7 +307,7 @@ class Reader:
                 limit="literal_length", value=self.limits.literal_length, where=pointer
             )
         if strings:
-            good = tuple(s for s in strings if not _has_surrogate(s))
+            good = tuple(s for s in strings if not has_surrogate(s))
             string = self.algebra.atom(StringIn(good)) if good else FALSE
         return (
             null,
@@ -612,7 +613,3 @@ def exact(value: Any) -> Decimal:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-
-
-def _has_surrogate(text: str) -> bool:
-    return any(0xD800 <= ord(c) <= 0xDFFF for c in text)

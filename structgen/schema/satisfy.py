@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from structgen.errors import LimitExceeded
 from structgen.limits import Limits
+from structgen.regular.charset import has_surrogate
 from structgen.schema.algebra import (
     ANYTHING,
     ARRAY,
@@ -241,7 +242,7 @@ class Satisfiability:
 
     def shape_property(self, shape: ObjectShape, name: str) -> Formula:
         """What one shape says of the value of a property of this name."""
-        if any(0xD800 <= ord(c) <= 0xDFFF for c in name):
+        if has_surrogate(name):
             return NOTHING  # a lone surrogate: no text can spell the name
         if shape.names is not None:
             condition = self.node_formula(shape.names)[STRING]

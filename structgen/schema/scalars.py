@@ -51,6 +51,7 @@ class Scalars:
         self.automaton, self.library = automaton, library
         self.algebra, self.limits, self.reader = algebra, limits, reader
         self._dfas: dict[tuple[int, int], DFA] = {}
+        self._counted: dict[int, tuple[DFA, int, np.ndarray] | None] = {}
         self._entries: dict[tuple[int, int], list[Entry]] = {}
         self._verdicts: dict[tuple[int, tuple[int, ...], bool], tuple[DFA, list[int]]] = {}
 
@@ -90,7 +91,7 @@ class Scalars:
             if None not in atoms:
                 return self._all_atoms(slot, atoms)
         atoms = self.algebra.atoms(i)
-        negated = any(self.algebra.terms[p].kind in ("not", "one") for p in self._below(i))
+        negated = self.algebra.has_negation(i)
         return self._judge_atoms(
             slot, atoms, lambda holds: 0 if self.algebra.evaluate(i, holds) else -1, exact=negated
         )
@@ -125,12 +126,6 @@ class Scalars:
 
         operands = [*map(self._atom, atoms), *bounds.values(), base]
         return combine(operands, decide, max_states=self.limits.pattern_states)
-
-    def _below(self, i: int) -> list[int]:
-        order = [i]
-        for j in order:
-            order.extend(p for p in self.algebra.terms[j].parts if p not in order)
-        return order
 
     def _all_atoms(self, slot: int, atoms: Sequence[Any]) -> DFA:
         """The automaton of a conjunction of atoms, cheap ones merged first."""
@@ -274,6 +269,12 @@ class Scalars:
         )  # fmt: skip
 
     def _counted_pattern(self, i: int) -> tuple[DFA, int, np.ndarray] | None:
+        """:meth:`_count_pattern`, once for a formula."""
+        if i not in self._counted:
+            self._counted[i] = self._count_pattern(i)
+        return self._counted[i]
+
+    def _count_pattern(self, i: int) -> tuple[DFA, int, np.ndarray] | None:
         """A conjunction of patterns and a length, where a counter can stand for the length.
 
         Returns the automaton of the patterns, the least length, and for each state the greatest
