@@ -26,6 +26,20 @@ class UnsupportedSchemaError(SchemaError):
         self.keyword = keyword
 
 
+def show_place(text: str, position: int) -> tuple[int, int, str]:
+    """Line and column (1-based) of an offset, and its line with a caret under the place.
+
+    The two lines are indented by two spaces; of a long line a window around the place is shown.
+    """
+    line = text.count("\n", 0, position) + 1
+    start = text.rfind("\n", 0, position) + 1
+    end = text.find("\n", position)
+    left = max(0, position - start - 60)
+    shown = text[start : len(text) if end < 0 else end][left : left + 100]
+    caret = " " * (position - start - left)
+    return line, position - start + 1, f"  {shown}\n  {caret}^"
+
+
 class GrammarSyntaxError(StructgenError):
     """A grammar or a regular expression cannot be read.
 
@@ -37,18 +51,8 @@ class GrammarSyntaxError(StructgenError):
         self.text, self.position = text, position
         self.line = self.column = None
         if position is not None:
-            before = text[:position]
-            self.line = before.count("\n") + 1
-            start = before.rfind("\n") + 1
-            self.column = position - start + 1
-            end = text.find("\n", position)
-            shown = text[start : len(text) if end < 0 else end]
-            # A window keeps the caret readable on lines of any length.
-            left = max(0, position - start - 60)
-            shown, caret = shown[left : left + 100], position - start - left
-            message = (
-                f"{message} (line {self.line}, column {self.column})\n  {shown}\n  {' ' * caret}^"
-            )
+            self.line, self.column, shown = show_place(text, position)
+            message = f"{message} (line {self.line}, column {self.column})\n{shown}"
         super().__init__(message)
 
 
@@ -62,3 +66,7 @@ class LimitExceeded(StructgenError):
     def __init__(self, *, limit: str, value: int | float, where: str) -> None:
         super().__init__(f"limit {limit} = {value:,} exceeded at {where}; raise it in Limits(...)")
         self.limit, self.value, self.where = limit, value, where
+
+
+class CompileCancelled(StructgenError):
+    """The ``cancel`` event of a compilation was set before it was done."""

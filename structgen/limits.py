@@ -19,7 +19,15 @@ class Limits:
         branches: alternatives of one value after anyOf, allOf and oneOf are multiplied out.
         judge_states: states of what several schemas say at once of one value.
         classes: verdicts that are told apart when one nested value is judged by several schemas.
+        stacks: ways to read one text that are followed at the same time, where a grammar is not
+            LR(1).
         whitespace: longest run of JSON whitespace between two tokens (characters).
+        compile_seconds: wall-clock time of one compilation. Looked at every few milliseconds,
+            except inside the largest single array operations (seconds).
+        memory_bytes: what one compilation may hold in tables, automata and formulas: an estimate
+            from their sizes, within a factor of a few of what the process grows by.
+        step_seconds: wall-clock time of what one mask (or one accepted token) may add to the
+            tables, as parts of a grammar are built when a text first enters them.
     """
 
     schema_bytes: int = 4 << 20
@@ -31,4 +39,8 @@ class Limits:
     branches: int = 1024
     judge_states: int = 20_000
     classes: int = 1024
+    stacks: int = 256
     whitespace: int = 20
+    compile_seconds: float = 30.0
+    memory_bytes: int = 1 << 30
+    step_seconds: float = 10.0

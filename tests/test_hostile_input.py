@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from typing import Any
 
 import numpy as np
@@ -153,3 +155,53 @@ def test_a_limit_reached_twice_says_the_same(compiler: sg.Compiler) -> None:
         with pytest.raises(sg.LimitExceeded):
             matcher.fill_bitmask(mask)
             matcher.accept_bytes(b'"a":"')
+
+
+DEEP = 100_000
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"pattern": "(" * DEEP + "a" + ")" * DEEP},
+        {"pattern": "(?=" * DEEP + "a" + ")" * DEEP},
+        {"pattern": "a|" * DEEP},
+        {"pattern": "a?" * DEEP},
+        {"pattern": "^" + "a{1,9}" * 3000 + "$"},
+        {"pattern": "[" + "a-z" * DEEP + "]"},
+        {"anyOf": [{"minLength": i, "maxLength": 2 * i} for i in range(5000)]},
+        {"anyOf": [{"minimum": 20 * i, "maximum": 20 * i + 9} for i in range(1000)]},
+        {"type": "string", "pattern": r"^\p{L}{1,5000}$"},
+        {"anyOf": [{"pattern": f"^[a-y]+{i}$", "minLength": i, "maxLength": 20 + i}
+                   for i in range(60)]},
+    ],
+    ids=["groups", "lookaheads", "alternatives", "options", "counts", "class", "lengths", "ranges",
+         "letters", "patterns"],
+)  # fmt: skip
+def test_large_inputs_end_soon(compiler: sg.Compiler, schema: Any) -> None:
+    started = time.process_time()
+    with contextlib.suppress(sg.LimitExceeded, sg.SchemaError):
+        compiler.compile_json_schema(schema)
+    assert time.process_time() - started < 30
+
+
+@pytest.mark.parametrize("depth", [200, 450])
+@pytest.mark.parametrize("keywords", [("anyOf",), ("allOf", "anyOf"), ("oneOf", "not"), ("not",)])
+def test_nothing_recurses_on_nested_combinations(
+    compiler: sg.Compiler, keywords: tuple[str, ...], depth: int
+) -> None:
+    for leaf in ({"minLength": 2}, {"minimum": 1}, {"pattern": "b"}, {"required": ["a"]}):
+        schema: Any = leaf
+        for k in range(depth // 2 - 4):
+            keyword = keywords[k % len(keywords)]
+            extra = {"maxLength": 99 + k, "maximum": 99 + k, "maxProperties": 99 + k}
+            schema = {keyword: schema if keyword == "not" else [schema, extra]}
+        # Whatever it means, it is compiled or refused, and not with Python's recursion limit.
+        with contextlib.suppress(sg.LimitExceeded, sg.SchemaError):
+            compiler.compile_json_schema(schema).matcher().accept_bytes(b'{"a":[1]}')
+
+
+def test_a_bad_pattern_for_bytes_ends(compiler: sg.Compiler) -> None:
+    limited = sg.Compiler(compiler.vocabulary, limits=sg.Limits(compile_seconds=1))
+    with pytest.raises(sg.LimitExceeded):
+        limited.compile_regex(r"(\p{L}{1,4000}|x)y")

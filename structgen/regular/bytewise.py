@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
+from structgen import budget
 from structgen.regular.charset import BYTES, normalize
 from structgen.regular.dfa import DFA, combine, empty, from_edges
 
@@ -14,8 +16,13 @@ from structgen.regular.dfa import DFA, combine, empty, from_edges
 _LENGTHS = ((0, 0x7F), (0x80, 0x7FF), (0x800, 0xFFFF), (0x10000, 0x10FFFF))
 
 
-def utf8_ranges(lo: int, hi: int) -> Iterable[tuple[tuple[int, int], ...]]:
+@lru_cache(maxsize=1 << 14)
+def utf8_ranges(lo: int, hi: int) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Sequences of byte ranges that spell exactly the code points of [lo, hi]."""
+    return tuple(_utf8_ranges(lo, hi))
+
+
+def _utf8_ranges(lo: int, hi: int) -> Iterable[tuple[tuple[int, int], ...]]:
     stack = [
         (max(lo, first), min(hi, last), n)
         for n, (first, last) in enumerate(_LENGTHS)
@@ -44,6 +51,7 @@ def utf8(dfa: DFA) -> DFA:
     shared: dict[tuple[tuple[tuple[int, int], int], ...], int] = {}
     final = dfa.final.tolist()
     for s in range(n):
+        budget.check("a pattern over bytes")
         sequences = []
         for k in range(int(dfa.offsets[s]), int(dfa.offsets[s + 1])):
             goal = int(dfa.target[k])

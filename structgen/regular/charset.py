@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from structgen import budget
+
 Ranges = tuple[tuple[int, int], ...]
 
 # Unicode scalar values: what a string of JSON or UTF-8 can hold. Surrogates are not among them.
@@ -18,7 +20,7 @@ BYTES: Ranges = ((0, 0xFF),)
 
 def has_surrogate(text: str) -> bool:
     """Does the text hold a lone surrogate, which no UTF-8 can spell?"""
-    return any(0xD800 <= ord(c) <= 0xDFFF for c in text)
+    return not text.isascii() and any(0xD800 <= ord(c) <= 0xDFFF for c in text)
 
 
 def normalize(ranges: Iterable[tuple[int, int]]) -> Ranges:
@@ -89,6 +91,8 @@ def partition(sets: Sequence[Ranges], alphabet: Ranges = UNICODE) -> Partition:
     toggles: dict[int, int] = {0: 0}
     for i, ranges in enumerate((alphabet, *sets)):
         bit = 1 << i
+        budget.check("the character sets of a pattern")
+        budget.charge(len(ranges) * (i // 4 + 200), "the character sets of a pattern")
         for lo, hi in ranges:
             toggles[lo] = toggles.get(lo, 0) ^ bit
             toggles[hi + 1] = toggles.get(hi + 1, 0) ^ bit
@@ -108,6 +112,8 @@ def partition(sets: Sequence[Ranges], alphabet: Ranges = UNICODE) -> Partition:
     members: list[list[int]] = [[] for _ in sets]
     for covering, symbol_class in class_of.items():
         rest = covering >> 1
+        budget.check("the character sets of a pattern")
+        budget.charge(8 * rest.bit_count(), "the character sets of a pattern")
         while rest:
             low = rest & -rest
             members[low.bit_length() - 1].append(symbol_class)

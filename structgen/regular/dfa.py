@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import product
-from math import prod
+from heapq import heapify, heappop, heapreplace
 
 import numpy as np
 import numpy.typing as npt
 
+from structgen import budget
 from structgen.errors import LimitExceeded
+from structgen.regular import dense
 from structgen.regular.charset import BYTES, UNICODE, Partition, Ranges
 from structgen.regular.partition import coarsest_partition
+from structgen.regular.product import explore
 from structgen.regular.symbols import common_symbols
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "from_table",
     "intersect",
     "length",
+    "lengths",
     "literals",
     "minimize",
     "union",
@@ -132,13 +134,6 @@ def _reach(
     return order
 
 
-def _distinct_edges(dense: Int32) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Pairs of a state and a successor, each once."""
-    n = np.int64(len(dense))
-    tail, symbol = np.nonzero(dense >= 0)
-    return np.divmod(np.unique(tail * n + dense[tail, symbol]), n)
-
-
 def empty() -> DFA:
     """The automaton that accepts nothing."""
     zero = np.zeros(0, np.int32)
@@ -156,69 +151,23 @@ def from_table(
 
     ``minimal`` promises that no two states are equivalent and skips that step.
     """
-    classes = np.asarray(final, np.int32)
-    dense = np.asarray(table, np.int32).reshape(len(classes), symbols.n_classes)
-    n = len(classes)
-    tail, head = _distinct_edges(dense)
-    productive = np.zeros(n, bool)
-    productive[_reach(n, head, tail, np.flatnonzero(classes >= 0).tolist())] = True
-    if not productive[0]:
-        return empty()
-    keep = productive[tail] & productive[head]
-    order = _reach(n, tail[keep], head[keep], [0])
-    # Renumber by the order, so that what is left is the trimmed automaton.
-    number = np.full(n + 1, -1, np.int32)
-    number[order] = np.arange(len(order))
-    dense = number[dense[order]]  # index -1 reads the last entry, which stays -1
-    classes = classes[order]
-    if not minimal and len(order) > 1:
-        block = coarsest_partition(dense, classes.tolist())
-        if max(block) + 1 < len(order):
-            # Blocks in order of their first state keep the numbering breadth first.
-            first = list(dict.fromkeys(block))
-            of_block = np.empty(len(first), np.int32)
-            of_block[first] = np.arange(len(first))
-            representative = np.empty(len(first), np.int64)
-            renamed = of_block[block]
-            representative[renamed[::-1]] = np.arange(len(order))[::-1]
-            rename = np.append(renamed, np.int32(-1))
-            dense, classes = rename[dense[representative]], classes[representative]
-    return _spell_out(dense, classes, symbols)
-
-
-def _spell_out(dense: Int32, classes: Int32, symbols: Partition) -> DFA:
-    """Symbol classes back to ranges, state by state in blocks of bounded memory."""
-    n = len(classes)
-    starts = symbols.starts
-    ends = np.append(starts[1:] - 1, starts[-1])
-    columns = np.where(symbols.segment_class < 0, symbols.n_classes, symbols.segment_class)
-    dense = np.concatenate([dense, np.full((n, 1), -1, np.int32)], axis=1)
-    height = max(1, (1 << 22) // len(starts))
-    parts: list[tuple[Int32, Int32, Int32, Int32]] = []
-    size = 0
-    for begin in range(0, n, height):
-        rows = dense[begin : begin + height][:, columns]
-        first = np.ones(rows.shape, bool)
-        first[:, 1:] = rows[:, 1:] != rows[:, :-1]
-        last = np.ones(rows.shape, bool)
-        last[:, :-1] = first[:, 1:]
-        alive = rows >= 0
-        state, segment = np.nonzero(first & alive)
-        parts.append(
-            (
-                np.bincount(state, minlength=len(rows)).astype(np.int32),
-                starts[segment].astype(np.int32),
-                ends[np.nonzero(last & alive)[1]].astype(np.int32),
-                rows[state, segment],
-            )
+    classes = np.ascontiguousarray(final, np.int32)
+    rows = np.ascontiguousarray(table, np.int32).reshape(len(classes), symbols.n_classes)
+    with budget.hold(3 * rows.nbytes, "an automaton"):
+        rows, classes = dense.trim(rows, classes)
+        if not len(classes):
+            return empty()
+        if not minimal and len(classes) > 1:
+            block = coarsest_partition(rows, classes)
+            if block.max() + 1 < len(classes):
+                rows, classes = dense.quotient(rows, classes, block)
+        offsets, lo, hi, target = dense.spell_out(
+            rows, symbols.starts, symbols.segment_class, MAX_RANGES
         )
-        size += len(state)
-        if size > MAX_RANGES:
-            where = "an automaton over large character sets"
-            raise LimitExceeded(limit="ranges", value=MAX_RANGES, where=where)
-    counts, lo, hi, target = (np.concatenate(column) for column in zip(*parts, strict=True))
-    offsets = np.zeros(n + 1, np.int32)
-    np.cumsum(counts, out=offsets[1:])
+    if not len(offsets):
+        where = "an automaton over large character sets"
+        raise LimitExceeded(limit="ranges", value=MAX_RANGES, where=where)
+    budget.charge(12 * len(lo) + 8 * len(classes), "an automaton")
     return DFA(offsets, lo, hi, target, classes)
 
 
@@ -259,75 +208,8 @@ def combine(
         LimitExceeded: the product has more than ``max_states`` states.
     """
     symbols, tables = common_symbols(dfas, alphabet)
-    # A product state is the mixed-radix number of its parts; rows are multiplied beforehand, so
-    # that a product row is their sum. The dead state of an operand is its last row.
-    rows: list[list[list[int]]] = []
-    radix: list[int] = []
-    scale = 1
-    for d, table in zip(dfas, tables, strict=True):
-        n = d.n_states
-        full = np.concatenate([table, np.full((1, symbols.n_classes), -1, np.int32)])
-        full[full < 0] = n
-        rows.append([[t * scale for t in row] for row in full.tolist()])
-        radix.append(n + 1)
-        scale *= n + 1
-    finals = [[*d.final.tolist(), -1] for d in dfas]
-    hopeless = _hopeless(finals, decide)
-    decided: dict[tuple[int, ...], int] = {}
-    number = {0: 0}
-    queue = [0]
-    out: list[list[int]] = []
-    classes: list[int] = []
-    stuck = [-1] * symbols.n_classes
-    for key in queue:
-        parts: list[int] = []
-        rest = key
-        for r in radix:
-            rest, part = divmod(rest, r)
-            parts.append(part)
-        vector = tuple(f[p] for f, p in zip(finals, parts, strict=True))
-        verdict = decided.get(vector)
-        if verdict is None:
-            verdict = decided[vector] = decide(vector)
-        classes.append(verdict)
-        if hopeless(tuple(p + 1 == r for p, r in zip(parts, radix, strict=True))):
-            out.append(stuck)
-            continue
-        operand_rows = [r[p] for r, p in zip(rows, parts, strict=True)]
-        successors = (
-            operand_rows[0] if len(dfas) == 1 else map(sum, zip(*operand_rows, strict=True))
-        )
-        line: list[int] = []
-        for successor in successors:
-            known = number.get(successor)
-            if known is None:
-                known = number[successor] = len(queue)
-                if known >= max_states:
-                    raise LimitExceeded(limit="pattern_states", value=max_states, where="a product")
-                queue.append(successor)
-            line.append(known)
-        out.append(line)
-    return from_table(out, classes, symbols)
-
-
-def _hopeless(
-    finals: Sequence[Sequence[int]], decide: Callable[[tuple[int, ...]], int]
-) -> Callable[[tuple[bool, ...]], bool]:
-    """Whether no text is accepted any more, given which operands are dead.
-
-    Conjunctions are over once one operand is: that keeps their products small. Asked of ``decide``
-    only where the combinations of final classes are few.
-    """
-    classes = [sorted({-1, *final}) for final in finals]
-
-    @cache
-    def hopeless(dead: tuple[bool, ...]) -> bool:
-        possible = [(-1,) if d else c for d, c in zip(dead, classes, strict=True)]
-        if prod(map(len, possible)) > 256:
-            return False
-        return all(decide(vector) < 0 for vector in product(*possible))
-
-    return hopeless
+    table, final = explore(tables, [d.final for d in dfas], decide, max_states)
+    return from_table(table, final, symbols)
 
 
 def intersect(*dfas: DFA, max_states: int = 200_000, alphabet: Ranges = UNICODE) -> DFA:
@@ -338,10 +220,27 @@ def intersect(*dfas: DFA, max_states: int = 200_000, alphabet: Ranges = UNICODE)
 
 
 def union(*dfas: DFA, max_states: int = 200_000, alphabet: Ranges = UNICODE) -> DFA:
-    """Texts that some operand accepts, with final class 0."""
-    return combine(
-        dfas, lambda v: 0 if max(v) >= 0 else -1, max_states=max_states, alphabet=alphabet
-    )
+    """Texts that some operand accepts, with final class 0.
+
+    Joined two at a time, smallest first: with every result minimal, what the operands have in
+    common is counted once and not once for each.
+    """
+    if len(dfas) == 1:
+        return combine(dfas, _either, max_states=max_states, alphabet=alphabet)
+    heap = [(d.n_states, i, d) for i, d in enumerate(dfas)]
+    heapify(heap)
+    serial = len(heap)
+    while len(heap) > 1:
+        _, _, a = heappop(heap)
+        _, _, b = heap[0]
+        joined = combine([a, b], _either, max_states=max_states, alphabet=alphabet)
+        heapreplace(heap, (joined.n_states, serial, joined))
+        serial += 1
+    return heap[0][2]
+
+
+def _either(classes: tuple[int, ...]) -> int:
+    return 0 if max(classes) >= 0 else -1
 
 
 def complement(dfa: DFA, *, alphabet: Ranges = UNICODE) -> DFA:
@@ -385,18 +284,27 @@ def literals(strings: Iterable[str]) -> DFA:
 
 def length(minimum: int, maximum: int | None) -> DFA:
     """Strings of ``minimum`` to ``maximum`` code points (no upper bound if None)."""
-    if minimum < 0:
-        minimum = 0
     if maximum is not None and maximum < minimum:
         return empty()
-    last = minimum if maximum is None else maximum
+    return lengths([(max(minimum, 0), maximum)])
+
+
+def lengths(spans: Sequence[tuple[int, int | None]]) -> DFA:
+    """Strings whose length lies in one of the spans: sorted, not touching, None only at the end."""
+    if not spans:
+        return empty()
+    low, high = spans[-1]
+    last = low if high is None else high
     n = last + 1
     # State i has read i code points; without an upper bound the last one loops.
-    moves = n if maximum is None else n - 1
+    moves = n if high is None else n - 1
     target = np.repeat(np.minimum(np.arange(1, moves + 1), last), 2).astype(np.int32)
     offsets = np.minimum(np.arange(n + 1) * 2, 2 * moves).astype(np.int32)
     lo, hi = (np.tile(np.array(end, np.int32), moves) for end in zip(*UNICODE, strict=True))
-    final = np.where(np.arange(n) >= minimum, 0, -1).astype(np.int32)
+    final = np.full(n, -1, np.int32)
+    for begin, end in spans:
+        final[begin : last + 1 if end is None else end + 1] = 0
+    budget.charge(32 * n, "lengths of strings")
     return DFA(offsets, lo, hi, target, final)
 
 

@@ -29,16 +29,18 @@ def compile_pattern(pattern: str, *, max_states: int = 50_000) -> DFA:
             an unknown property.
         LimitExceeded: the automaton needs more than ``max_states`` states, or about as much work.
     """
-    return _compile(parse(pattern), max_states)
+    return compile_tree(parse(pattern), max_states=max_states)
 
 
 @lru_cache(maxsize=1024)
 def compile_full(pattern: str, *, max_states: int = 50_000) -> DFA:
     """The texts that ``pattern`` matches as a whole; otherwise as :func:`compile_pattern`."""
-    return _compile(Cat((Assertion("^"), parse(pattern), Assertion("$"))), max_states)
+    tree = Cat((Assertion("^"), parse(pattern), Assertion("$")))
+    return compile_tree(tree, max_states=max_states)
 
 
-def _compile(tree: Node, max_states: int) -> DFA:
+def compile_tree(tree: Node, *, max_states: int) -> DFA:
+    """The texts in which the pattern of a tree matches somewhere."""
     nfa = build(tree, max_states=max_states)
     determinize = lookaround.determinize if nfa.looks else subset.determinize
     return determinize(nfa, max_states=max_states)

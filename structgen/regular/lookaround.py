@@ -22,10 +22,11 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import TypeAlias
 
+from structgen import budget
 from structgen.errors import LimitExceeded
 from structgen.regular.dfa import DFA, from_table
 from structgen.regular.nfa import AT_END, AT_START, BOUNDARY, FREE, NFA
-from structgen.regular.subset import WORK_PER_STATE, may_restart
+from structgen.regular.subset import may_restart
 
 # An obligation is (wanted, look, threads): one of the threads has to reach the end of the body, or
 # none may.
@@ -40,6 +41,8 @@ State: TypeAlias = "tuple[bool, bool, Threads, tuple[Threads, ...]]"
 _NONE: Obligations = frozenset()
 _ACCEPT = 1
 _SUCCESS: Thread = (_ACCEPT, _NONE)
+# Work is counted in threads; a state is expected to cost no more than this on average.
+THREADS_PER_STATE = 5
 _DEAD, _SUCCEEDED = -1, -2  # in a row, until the states are numbered
 
 
@@ -106,6 +109,7 @@ class _Alternating:
 
     def expand(self, state: State) -> tuple[bool, list[State | bool]]:
         """Whether the text may end here, and what follows each symbol (True: success)."""
+        budget.check("a pattern with lookarounds")
         row: list[State | bool] = [False] * self.symbols.n_classes
         threads = self.look_from(state, at_end=True, word=False)
         accepted = any(n == _ACCEPT and all(map(self.holds_at_end, o)) for n, o in threads)
@@ -130,7 +134,7 @@ class _Alternating:
                     row[symbol] = True
                 elif following:
                     row[symbol] = (False, word, following, self.advance_bodies(bodies, symbol))
-        if self.work > self.max_states * WORK_PER_STATE // 8:
+        if self.work > self.max_states * THREADS_PER_STATE:
             self.too_large()
         return accepted, row
 

@@ -8,14 +8,17 @@ difference. So the automaton is linear in the digits of the bounds, however larg
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
+import numpy as np
+
+from structgen import budget
 from structgen.errors import LimitExceeded
 from structgen.regular.charset import BYTES, partition
 from structgen.regular.dfa import DFA, from_edges, from_table, literals, union
+from structgen.regular.number_states import Bound, explore
 
 _SYMBOLS = "0123456789-.+e"
 _PARTITION = partition(
@@ -72,34 +75,22 @@ def _number(
     exponent: bool,
     max_states: int,
 ) -> DFA:
-    bounds: list[_Bound] = []
+    bounds: list[Bound] = []
     if minimum is not None:
-        allowed = (False, not exclusive_minimum, True)
-        bounds.append(_Bound.of(minimum, allowed, max_states))
+        bounds.append(_bound(minimum, (False, not exclusive_minimum, True), max_states))
     if maximum is not None:
-        allowed = (True, not exclusive_maximum, False)
-        bounds.append(_Bound.of(maximum, allowed, max_states))
-
-    def step(state: _Literal, symbol: str) -> _Literal | None:
-        following = state.after(symbol, bounds)
-        if following is None:
-            return None
-        if integer:
-            if following.phase == "e" or (following.phase == "." and not integral_fraction):
-                return None
-            if following.phase == "fraction" and symbol != "0":
-                return None
-        elif following.phase == "e" and not exponent:
-            return None
-        return following
-
-    def accept(state: _Literal) -> bool:
-        return state.phase in ("0", "integer", "fraction", "exponent") and (
-            state.phase == "exponent" or state.within(bounds)
-        )
-
-    start = _Literal("", False, True, tuple(_EQUAL for _ in bounds))
-    return _explore(start, step, accept, max_states, "a number's bounds")
+        bounds.append(_bound(maximum, (True, not exclusive_maximum, False), max_states))
+    table, final = explore(
+        bounds,
+        integer=integer,
+        integral_fraction=integral_fraction,
+        exponent=exponent,
+        max_states=max_states,
+    )
+    # The columns are symbols; those of the partition are classes, one of them of other bytes.
+    by_class = np.full((len(final), _PARTITION.n_classes), -1, np.int32)
+    by_class[:, list(_COLUMN.values())] = table
+    return from_table(by_class, final, _PARTITION)
 
 
 def multiple_of(value: Decimal | int, *, max_states: int = 50_000) -> DFA:
@@ -119,13 +110,13 @@ def multiple_of(value: Decimal | int, *, max_states: int = 50_000) -> DFA:
 def _multiple_of(value: Decimal, max_states: int) -> DFA:
     # value = divisor * 10**shift with a divisor that does not end in 0. A literal whose digits,
     # point removed, read n with f fraction digits is a multiple iff divisor | n * 10**(-f - shift).
-    _, digits, shift = value.as_tuple()
-    assert isinstance(shift, int)
-    divisor = int("".join(map(str, digits)))
+    divisor, shift = coefficient(value)
     while divisor % 10 == 0:
         divisor, shift = divisor // 10, shift + 1
     if max(divisor, abs(shift)) > max_states:
-        raise LimitExceeded(limit="pattern_states", value=max_states, where=f"multipleOf {value}")
+        raise LimitExceeded(
+            limit="pattern_states", value=max_states, where=f"multipleOf {value!s:.40}"
+        )
     places, zeros = max(-shift, 0), max(shift, 0)
 
     # A state is (phase, remainder, count). The remainder leaves out the last `count` zeros of the
@@ -168,6 +159,23 @@ def _multiple_of(value: Decimal, max_states: int) -> DFA:
     return _explore(("", 0, zeros), step, accept, max_states, f"multipleOf {value}")
 
 
+def coefficient(value: Decimal) -> tuple[int, int]:
+    """``(a, x)`` such that the magnitude is ``a * 10**x``."""
+    _, digits, power = value.as_tuple()
+    assert isinstance(power, int)
+    return int(Decimal((0, digits, 0))), power  # not through text, which Python limits
+
+
+def is_multiple(value: Decimal, divisor: Decimal) -> bool:
+    """Is ``value`` an integer times ``divisor``? Exact, and quick for any exponents."""
+    a, x = coefficient(value)
+    b, y = coefficient(divisor)
+    if x >= y:
+        return a * pow(10, x - y, b) % b == 0
+    # A multiple of 10**y is no smaller, so that the power below has few digits.
+    return not a or (y <= value.adjusted() and a % (b * 10 ** (y - x)) == 0)
+
+
 def equal(value: Decimal | int | float | str, *, max_states: int = 50_000) -> DFA:
     """Spellings equal to ``value`` (a float stands for its shortest decimal); final class 0.
 
@@ -184,7 +192,9 @@ def _with_exponent(value: Decimal) -> str | None:
     """The spelling of a number that Python's ``json.dumps`` writes with an exponent."""
     if not value or -5 < value.adjusted() < 16:
         return None
-    mantissa, power = f"{value.normalize():e}".split("e")
+    mantissa, power = f"{value:e}".split("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
     return f"{mantissa}e{power[0]}{power[1:].zfill(2)}"
 
 
@@ -195,139 +205,22 @@ def _exact(value: Decimal | int) -> Decimal:
     return exact
 
 
-class _Comparison(NamedTuple):
-    """How the digits read so far compare with a bound's; ``digits`` counts those that matter."""
-
-    order: int  # -1, 0, 1: less, equal so far, greater
-    digits: int
-
-
-_EQUAL = _Comparison(0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """The magnitude of a bound as decimal digits, its sign, and which orders it allows.
-
-    ``integer`` has no leading zeros ("0" below 1), ``fraction`` no trailing ones.
-    ``allowed[order + 1]`` tells whether a value less than, equal to, greater than it is in bounds.
-    """
-
-    sign: int
-    integer: str
-    fraction: str
-    allowed: tuple[bool, bool, bool]
-
-    @staticmethod
-    def of(value: Decimal, allowed: tuple[bool, bool, bool], max_digits: int) -> _Bound:
-        negative, digits, power = value.as_tuple()
-        assert isinstance(power, int)
-        text = "".join(map(str, digits)).lstrip("0")
-        if not text:
-            return _Bound(0, "0", "", allowed)
-        if len(text) + abs(power) > max_digits:
-            raise LimitExceeded(
-                limit="pattern_states", value=max_digits, where=f"the bound {value:.3e}"
-            )
-        if power >= 0:
-            whole, fraction = text + "0" * power, ""
-        else:
-            text = text.rjust(-power, "0")
-            whole, fraction = text[:power].lstrip("0"), text[power:].rstrip("0")
-        return _Bound(-1 if negative else 1, whole or "0", fraction, allowed)
-
-    def read_integer(self, c: _Comparison, digit: str) -> _Comparison:
-        width = len(self.integer)
-        if c.digits >= width:
-            return _Comparison(1, width + 1)
-        order = c.order
-        if order == 0:
-            expected = self.integer[c.digits]
-            order = (digit > expected) - (digit < expected)
-        return _Comparison(order, c.digits + 1)
-
-    def end_integer(self, c: _Comparison) -> _Comparison:
-        """A shorter integer part (leading zeros are not allowed) is less, a longer one greater."""
-        width = len(self.integer)
-        return _Comparison(c.order if c.digits == width else 1 if c.digits > width else -1, 0)
-
-    def read_fraction(self, c: _Comparison, digit: str) -> _Comparison:
-        if c.order:
-            return c
-        expected = self.fraction[c.digits] if c.digits < len(self.fraction) else "0"
-        order = (digit > expected) - (digit < expected)
-        return _Comparison(order, 0 if order else min(c.digits + 1, len(self.fraction)))
-
-    def order_of_magnitude(self, c: _Comparison) -> int:
-        """The comparison of the whole literal, once the integer part has ended."""
-        return c.order or -(c.digits < len(self.fraction))
-
-
-class _Literal(NamedTuple):
-    """A prefix of a literal: what the grammar and the bounds need to know of it."""
-
-    phase: str  # "", "-", "0", "integer", ".", "fraction", "e", "e+", "exponent"
-    negative: bool
-    zero: bool
-    comparisons: tuple[_Comparison, ...]
-
-    def after(self, symbol: str, bounds: list[_Bound]) -> _Literal | None:
-        phase = self.phase
-        if symbol == "-":
-            if phase == "":
-                return self._replace(phase="-", negative=True)
-            return self._replace(phase="e+") if phase == "e" else None
-        if symbol == "+":
-            return self._replace(phase="e+") if phase == "e" else None
-        if symbol == ".":
-            if phase not in ("0", "integer"):
-                return None
-            ended = (b.end_integer(c) for b, c in zip(bounds, self.comparisons, strict=True))
-            return self._replace(phase=".", comparisons=tuple(ended))
-        if symbol == "e":
-            if phase not in ("0", "integer", "fraction") or not self._sign_decides(bounds):
-                return None
-            return _Literal("e", False, True, ())
-        zero = self.zero and symbol == "0"
-        if phase in ("", "-", "integer"):
-            pairs = zip(bounds, self.comparisons, strict=True)
-            read = tuple(b.read_integer(c, symbol) for b, c in pairs)
-            following = "0" if phase != "integer" and symbol == "0" else "integer"
-            return _Literal(following, self.negative, zero, read)
-        if phase in (".", "fraction"):
-            pairs = zip(bounds, self.comparisons, strict=True)
-            read = tuple(b.read_fraction(c, symbol) for b, c in pairs)
-            return _Literal("fraction", self.negative, zero, read)
-        if phase in ("e", "e+", "exponent"):
-            return self._replace(phase="exponent")
-        return None
-
-    def _sign(self) -> int:
-        return 0 if self.zero else -1 if self.negative else 1
-
-    def _sign_decides(self, bounds: list[_Bound]) -> bool:
-        """Whether every number with this sign satisfies every bound."""
-        sign = self._sign()
-        return all(
-            (sign != b.sign or sign == 0) and b.allowed[(sign > b.sign) - (sign < b.sign) + 1]
-            for b in bounds
+def _bound(value: Decimal, allowed: tuple[bool, bool, bool], max_digits: int) -> Bound:
+    negative, digits, power = value.as_tuple()
+    assert isinstance(power, int)
+    text = "".join(map(str, digits)).lstrip("0")
+    if not text:
+        return Bound(0, "0", "", allowed)
+    if len(text) + abs(power) > max_digits:
+        raise LimitExceeded(
+            limit="pattern_states", value=max_digits, where=f"the bound {value:.3e}"
         )
-
-    def within(self, bounds: list[_Bound]) -> bool:
-        sign = self._sign()
-        for bound, comparison in zip(bounds, self.comparisons, strict=True):
-            if sign != bound.sign:
-                order = 1 if sign > bound.sign else -1
-            elif sign == 0:
-                order = 0
-            else:
-                ended = comparison
-                if self.phase in ("0", "integer"):
-                    ended = bound.end_integer(comparison)
-                order = sign * bound.order_of_magnitude(ended)
-            if not bound.allowed[order + 1]:
-                return False
-        return True
+    if power >= 0:
+        whole, fraction = text + "0" * power, ""
+    else:
+        text = text.rjust(-power, "0")
+        whole, fraction = text[:power].lstrip("0"), text[power:].rstrip("0")
+    return Bound(-1 if negative else 1, whole or "0", fraction, allowed)
 
 
 def _explore(
@@ -356,6 +249,7 @@ def _explore(
             yield column, known
 
     for state in queue:
+        budget.check(where)
         row = [-1] * _PARTITION.n_classes
         for column, known in successors(state):
             row[column] = known
@@ -383,9 +277,9 @@ def one_of(values: Iterable[Decimal | int | float]) -> DFA:
     fractions: list[int] = []  # states after which zeros change nothing: complete, behind a point
     for value in dict.fromkeys(values):
         number = _exact(Decimal(repr(value)) if isinstance(value, float) else value)
-        if abs(number.adjusted()) > MAX_DIGITS:
+        if abs(number.adjusted()) + len(number.as_tuple().digits) > MAX_DIGITS:
             raise LimitExceeded(limit="digits", value=MAX_DIGITS, where="a number of an enum")
-        digits = f"{abs(number):f}"
+        digits = f"{number.copy_abs():f}"  # abs() would round to the context's precision
         whole, _, fraction = digits.partition(".")
         fraction = fraction.rstrip("0")
         signs = ("", "-") if number == 0 else ("-",) if number < 0 else ("",)

@@ -4,161 +4,239 @@ States whose residual language is finite lie on no cycle and reach none: taken w
 first, they are equal exactly if their rows are (D. Revuz, 1992). The others go through A. Valmari,
 "Fast brief practical DFA minimization", Information Processing Letters 112 (2012): O(m log m) for m
 transitions of a partial automaton whose states are all reachable and productive.
+
+A refinable partition of ``0..n-1`` is held in arrays: ``elements`` lists the elements set by set,
+``location`` is its inverse, ``set_of`` the set of each element; set s is
+``elements[first[s]:past[s]]``, of which the first ``marked[s]`` are marked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from structgen import budget
+from structgen.jit import kernel
 
-class RefinablePartition:
-    """A partition of ``0..n-1``; marking elements and splitting costs time per marked element."""
+Int32 = npt.NDArray[np.int32]
 
-    __slots__ = ("elements", "first", "location", "marked", "past", "set_of", "touched")
-
-    def __init__(self, keys: Sequence[int]) -> None:
-        """Elements with equal keys start in the same set."""
-        n = len(keys)
-        self.elements = sorted(range(n), key=keys.__getitem__)
-        self.location = [0] * n
-        self.set_of = [0] * n
-        self.first: list[int] = []
-        self.past: list[int] = []
-        previous = None
-        for i, element in enumerate(self.elements):
-            if i == 0 or keys[element] != previous:
-                previous = keys[element]
-                if i:
-                    self.past.append(i)
-                self.first.append(i)
-            self.location[element] = i
-            self.set_of[element] = len(self.first) - 1
-        if n:
-            self.past.append(n)
-        self.marked = [0] * len(self.first)
-        self.touched: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def mark(self, element: int) -> None:
-        """Move ``element`` among the marked ones at the front of its set (once per split)."""
-        elements, location = self.elements, self.location
-        s = self.set_of[element]
-        i, j = location[element], self.first[s] + self.marked[s]
-        if i < j:
-            return
-        other = elements[j]
-        elements[i], location[other] = other, i
-        elements[j], location[element] = element, j
-        if not self.marked[s]:
-            self.touched.append(s)
-        self.marked[s] += 1
-
-    def split(self) -> None:
-        """Separate marked from unmarked elements; the smaller part becomes the new set."""
-        first, past, marked = self.first, self.past, self.marked
-        for s in self.touched:
-            middle = first[s] + marked[s]
-            marked[s] = 0
-            if middle == past[s]:
-                continue
-            new = len(first)
-            if middle - first[s] <= past[s] - middle:
-                first.append(first[s])
-                past.append(middle)
-                first[s] = middle
-            else:
-                first.append(middle)
-                past.append(past[s])
-                past[s] = middle
-            for i in range(first[new], past[new]):
-                self.set_of[self.elements[i]] = new
-            marked.append(0)
-        self.touched.clear()
+# What a transition costs while its automaton is minimised: eight int32.
+BYTES_PER_TRANSITION = 32
 
 
-def coarsest_partition(table: npt.NDArray[np.int32], final: Sequence[int]) -> list[int]:
+def coarsest_partition(table: Int32, final: Int32) -> Int32:
     """The block of each state: states share one exactly when their residual languages are equal.
 
-    ``table[state, symbol]`` is the next state or -1; every state is reachable and productive.
+    ``table`` int32 [n, k] holds the next state or -1, ``final`` int32 [n] the final classes; every
+    state is reachable and productive. Returns int32 [n].
     """
     # Symbols that no state tells apart count once.
     columns = np.ascontiguousarray(table.T)
-    rows = columns[list({c.tobytes(): i for i, c in enumerate(columns)}.values())].T.tolist()
-    block = _merge_finite(rows, final)
-    if -1 not in block:
+    distinct = list({c.tobytes(): i for i, c in enumerate(columns)}.values())
+    rows = np.ascontiguousarray(columns[distinct].T)
+    with budget.hold(BYTES_PER_TRANSITION * rows.size, "minimising an automaton"):
+        return _coarsest(rows, final)
+
+
+@nb.njit
+def _group(keys, n_keys, elements, location, set_of, first, past):
+    """Start a partition with elements of equal keys (0 <= key < n_keys) in one set."""
+    n = len(keys)
+    ends = np.zeros(n_keys + 1, np.int32)
+    for i in range(n):
+        ends[keys[i] + 1] += 1
+    for key in range(n_keys):
+        ends[key + 1] += ends[key]
+    for i in range(n):
+        at = ends[keys[i]]
+        ends[keys[i]] = at + 1
+        elements[at], location[i] = i, at
+    n_sets = 0
+    for at in range(n):
+        if at == 0 or keys[elements[at]] != keys[elements[at - 1]]:
+            if at:
+                past[n_sets - 1] = at
+            first[n_sets] = at
+            n_sets += 1
+        set_of[elements[at]] = n_sets - 1
+    if n:
+        past[n_sets - 1] = n
+    return n_sets
+
+
+@nb.njit
+def _mark(x, elements, location, set_of, first, marked, touched, n_touched):
+    """Move ``x`` among the marked ones at the front of its set; returns ``n_touched``."""
+    s = set_of[x]
+    i, j = location[x], first[s] + marked[s]
+    if i < j:
+        return n_touched
+    other = elements[j]
+    elements[i], location[other] = other, i
+    elements[j], location[x] = x, j
+    if marked[s] == 0:
+        touched[n_touched] = s
+        n_touched += 1
+    marked[s] += 1
+    return n_touched
+
+
+@nb.njit
+def _split(elements, set_of, first, past, marked, touched, n_touched, n_sets):
+    """Separate marked from unmarked elements; the smaller part becomes the new set."""
+    for k in range(n_touched):
+        s = touched[k]
+        middle = first[s] + marked[s]
+        marked[s] = 0
+        if middle == past[s]:
+            continue
+        if middle - first[s] <= past[s] - middle:
+            first[n_sets], past[n_sets] = first[s], middle
+            first[s] = middle
+        else:
+            first[n_sets], past[n_sets] = middle, past[s]
+            past[s] = middle
+        marked[n_sets] = 0
+        for i in range(first[n_sets], past[n_sets]):
+            set_of[elements[i]] = n_sets
+        n_sets += 1
+    return n_sets
+
+
+@nb.njit
+def _into(rows):
+    """Transitions (state * k + symbol) by the state that they lead to, and their offsets."""
+    n, k = rows.shape
+    at = np.zeros(n + 1, np.int64)
+    for s in range(n):
+        for c in range(k):
+            if rows[s, c] >= 0:
+                at[rows[s, c] + 1] += 1
+    for s in range(n):
+        at[s + 1] += at[s]
+    fill = at[:-1].copy()
+    transitions = np.empty(at[n], np.int64)
+    for s in range(n):
+        for c in range(k):
+            t = rows[s, c]
+            if t >= 0:
+                transitions[fill[t]] = s * k + c
+                fill[t] += 1
+    return at, transitions
+
+
+@nb.njit
+def _merge_finite(rows, final, into_at, into, block):
+    """Number the states with finite residual languages in ``block``; returns how many numbers."""
+    n, k = rows.shape
+    waiting = np.zeros(n, np.int32)
+    ready = np.empty(n, np.int32)
+    n_ready = 0
+    for s in range(n):
+        for c in range(k):
+            waiting[s] += rows[s, c] >= 0
+        if waiting[s] == 0:
+            ready[n_ready] = s
+            n_ready += 1
+    size = 16
+    while size < 2 * n:
+        size *= 2
+    slots = np.full(size, -1, np.int32)
+    n_blocks = 0
+    done = 0
+    while done < n_ready:
+        s = ready[done]
+        done += 1
+        h = np.uint64(final[s] + 2)
+        for c in range(k):
+            t = rows[s, c]
+            h = (h ^ np.uint64(block[t] + 2 if t >= 0 else 1)) * np.uint64(0x9E3779B97F4A7C15)
+            h ^= h >> np.uint64(29)
+        slot = np.int64(h & np.uint64(size - 1))
+        while slots[slot] >= 0:
+            other = slots[slot]
+            same = final[other] == final[s]
+            for c in range(k):
+                if not same:
+                    break
+                t, u = rows[s, c], rows[other, c]
+                same = (t < 0) == (u < 0) and (t < 0 or block[t] == block[u])
+            if same:
+                break
+            slot = (slot + 1) & (size - 1)
+        if slots[slot] >= 0:
+            block[s] = block[slots[slot]]
+        else:
+            slots[slot] = s
+            block[s] = n_blocks
+            n_blocks += 1
+        for i in range(into_at[s], into_at[s + 1]):
+            before = into[i] // k
+            waiting[before] -= 1
+            if waiting[before] == 0:
+                ready[n_ready] = before
+                n_ready += 1
+    return n_blocks
+
+
+@kernel(nogil=True)
+def _coarsest(rows, final):
+    n, k = rows.shape
+    into_at, into = _into(rows)
+    block = np.full(n, -1, np.int32)
+    n_blocks = _merge_finite(rows, final, into_at, into, block)
+    # Finite states are blocks of their own and have no transitions from here on.
+    keys = np.empty(n, np.int32)
+    n_keys = n_blocks
+    m = 0
+    for s in range(n):
+        keys[s] = block[s] if block[s] >= 0 else n_blocks + 1 + final[s]
+        n_keys = max(n_keys, keys[s] + 1)
+        if block[s] < 0:
+            for c in range(k):
+                m += rows[s, c] >= 0
+    if m == 0:
         return block
-    # Finite states are blocks of their own, known by negative keys below those of final classes.
-    keys = [f if b < 0 else -2 - b for b, f in zip(block, final, strict=True)]
-    representative: dict[int, int] = {}
-    for state, b in enumerate(block):
-        if b >= 0:
-            representative.setdefault(b, state)
-    tail: list[int] = []
-    label: list[int] = []
-    head: list[int] = []
-    for state, row in enumerate(rows):
-        if block[state] < 0:
-            for symbol, target in enumerate(row):
-                if target >= 0:
-                    tail.append(state)
-                    label.append(symbol)
-                    head.append(target if block[target] < 0 else representative[block[target]])
-    return _refine(keys, tail, label, head)
-
-
-def _merge_finite(rows: list[list[int]], final: Sequence[int]) -> list[int]:
-    """Blocks of the states with finite residual languages, -1 for the others."""
-    n = len(rows)
-    waiting = [0] * n
-    before: list[list[int]] = [[] for _ in range(n)]
-    for state, row in enumerate(rows):
-        following = set(row)
-        following.discard(-1)
-        waiting[state] = len(following)
-        for target in following:
-            before[target].append(state)
-    ready = [state for state in range(n) if not waiting[state]]
-    block = [-1] * n
-    block.append(-1)  # read at index -1, where there is no successor
-    known: dict[tuple[int, ...], int] = {}
-    for state in ready:
-        signature = (final[state], *map(block.__getitem__, rows[state]))
-        block[state] = known.setdefault(signature, len(known))
-        for previous in before[state]:
-            waiting[previous] -= 1
-            if not waiting[previous]:
-                ready.append(previous)
-    block.pop()
-    return block
-
-
-def _refine(
-    keys: Sequence[int], tail: Sequence[int], label: Sequence[int], head: Sequence[int]
-) -> list[int]:
-    """The coarsest partition that refines equal keys and is stable under the transitions.
-
-    The i-th transition goes from ``tail[i]`` to ``head[i]`` on ``label[i]``.
-    """
-    blocks = RefinablePartition(keys)
-    cords = RefinablePartition(label)
-    into: list[list[int]] = [[] for _ in keys]
-    for i, state in enumerate(head):
-        into[state].append(i)
+    tail = np.empty(m, np.int32)
+    label = np.empty(m, np.int32)
+    number = np.empty(n * k, np.int32)  # of a transition among those that are left
+    at = 0
+    for s in range(n):
+        if block[s] < 0:
+            for c in range(k):
+                if rows[s, c] >= 0:
+                    tail[at], label[at] = s, c
+                    number[s * k + c] = at
+                    at += 1
+    b_elements, b_location = np.empty(n, np.int32), np.empty(n, np.int32)
+    b_set, b_first, b_past = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
+    n_b = _group(keys, n_keys, b_elements, b_location, b_set, b_first, b_past)
+    b_marked, b_touched = np.zeros(n, np.int32), np.empty(n, np.int32)
+    c_elements, c_location = np.empty(m, np.int32), np.empty(m, np.int32)
+    c_set, c_first, c_past = np.empty(m, np.int32), np.empty(m, np.int32), np.empty(m, np.int32)
+    n_c = _group(label, k, c_elements, c_location, c_set, c_first, c_past)
+    c_marked, c_touched = np.zeros(m, np.int32), np.empty(m, np.int32)
     b, c = 1, 0
-    while c < len(cords):
-        for i in range(cords.first[c], cords.past[c]):
-            blocks.mark(tail[cords.elements[i]])
-        blocks.split()
+    while c < n_c:
+        touched = 0
+        for i in range(c_first[c], c_past[c]):
+            touched = _mark(
+                tail[c_elements[i]], b_elements, b_location, b_set, b_first, b_marked, b_touched,
+                touched,
+            )  # fmt: skip
+        n_b = _split(b_elements, b_set, b_first, b_past, b_marked, b_touched, touched, n_b)
         c += 1
-        while b < len(blocks):
-            for i in range(blocks.first[b], blocks.past[b]):
-                for transition in into[blocks.elements[i]]:
-                    cords.mark(transition)
-            cords.split()
+        while b < n_b:
+            touched = 0
+            for i in range(b_first[b], b_past[b]):
+                s = b_elements[i]
+                for j in range(into_at[s], into_at[s + 1]):
+                    if block[into[j] // k] < 0:
+                        touched = _mark(
+                            number[into[j]], c_elements, c_location, c_set, c_first, c_marked,
+                            c_touched, touched,
+                        )  # fmt: skip
+            n_c = _split(c_elements, c_set, c_first, c_past, c_marked, c_touched, touched, n_c)
             b += 1
-    return blocks.set_of
+    return b_set

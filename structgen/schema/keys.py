@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from structgen.automaton.lift import Lifted, lift
+from structgen.automaton.lift import Lifted
 from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import NO_EDGE, Edge, move
 from structgen.regular.charset import UNICODE, has_surrogate
@@ -82,7 +82,7 @@ def key_block(keys: Iterable[Key], library: Library, *, others: bool = False) ->
         np.array(target, np.int32),
         np.zeros(len(edges), np.int32),
     )
-    return lift(dfa, edges, limits=np.array(limits, np.int32), usable=library.usable, tail=tail)
+    return library.lift(dfa, edges, limits=np.array(limits, np.int32), tail=tail)
 
 
 def _with_gaps(

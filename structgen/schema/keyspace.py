@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from structgen.automaton.lift import Lifted, lift
+from structgen import budget
+from structgen.automaton.lift import Lifted
 from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import NO_EDGE, Edge, move
 from structgen.limits import Limits
@@ -53,6 +54,7 @@ class KeySpace:
         # For each kind, whether each pattern and then each condition holds.
         self.kinds: list[tuple[bool, ...]] = [()]
         self._dfa: DFA | None = None
+        self._formulas: dict[tuple[ObjectShape, str | None, int], Formula] = {}
         if self.patterns or self.conditions:
             self._classify()
 
@@ -93,6 +95,13 @@ class KeySpace:
 
     def formula(self, shape: ObjectShape, name: str | None, kind: int) -> Formula:
         """What a shape says of the value of a declared name, or of an undeclared one of a kind."""
+        key = (shape, name, kind)  # judges ask for each set of shapes that still hold
+        found = self._formulas.get(key)
+        if found is None:
+            found = self._formulas[key] = self._formula(shape, name, kind)
+        return found
+
+    def _formula(self, shape: ObjectShape, name: str | None, kind: int) -> Formula:
         sat = self.sat
         if name is not None:
             return sat.shape_property(shape, name)
@@ -160,8 +169,9 @@ class KeySpace:
         # A name may be begun where one of its continuations may.
         tails = np.repeat(np.arange(dfa.n_states), np.diff(dfa.offsets))
         while True:
+            budget.check("names of properties by patterns")
             before = limits.copy()
             np.maximum.at(limits, tails, limits[dfa.target])
             if (limits == before).all():
                 break
-        return lift(dfa, quotes, limits=limits.astype(np.int32), usable=library.usable)
+        return library.lift(dfa, quotes, limits=limits.astype(np.int32))

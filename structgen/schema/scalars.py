@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from structgen.automaton.lift import lift
+from structgen import budget
 from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import NO_EDGE, Automaton, move
 from structgen.errors import GrammarSyntaxError, LimitExceeded, SchemaError
 from structgen.limits import Limits
 from structgen.regular import numbers
-from structgen.regular.dfa import DFA, any_string, combine, intersect, length
+from structgen.regular.charset import Ranges, normalize
+from structgen.regular.counting import Counted, compile_counted
+from structgen.regular.dfa import DFA, any_string, combine, intersect, length, lengths, union
 from structgen.regular.ecma import compile_full, compile_pattern
 from structgen.regular.formats import compile_format, format_bound
 from structgen.schema.algebra import NUMBER, STRING, TRUE, Algebra
@@ -29,6 +31,7 @@ from structgen.schema.atoms import (
     StringPattern,
 )
 from structgen.schema.frames import Entry, byte_entries, place_bytes
+from structgen.schema.intervals import ENDLESS, join_ranges, length_set
 from structgen.schema.keys import SCALARS, key_block
 from structgen.schema.library import Library
 from structgen.schema.node import Reader, Unsupported
@@ -54,6 +57,7 @@ class Scalars:
         self._counted: dict[int, tuple[DFA, int, np.ndarray] | None] = {}
         self._entries: dict[tuple[int, int], list[Entry]] = {}
         self._verdicts: dict[tuple[int, tuple[int, ...], bool], tuple[DFA, list[int]]] = {}
+        self._length_sets: dict[int, Ranges | None] = {}
 
     # -- languages ------------------------------------------------------------------------------
 
@@ -66,11 +70,13 @@ class Scalars:
             return term.atom.maximum is not None and term.atom.maximum < term.atom.minimum
         if isinstance(term.atom, StringIn | NumberIn | MultipleOf):
             return False
-        lengths = self._lengths_only(i) if slot == STRING else None
+        lengths = self.lengths_only(i) if slot == STRING else None
         if lengths is not None:
             return lengths.maximum is not None and lengths.maximum < lengths.minimum
-        if slot == STRING and self._counted_pattern(i) is not None:
-            return False
+        if slot == STRING:
+            spans = length_set(self.algebra, i, self._length_sets)
+            if spans is not None or self.counted_pattern(i) is not None:
+                return spans == ()
         return self.language(slot, i).is_empty
 
     def language(self, slot: int, i: int) -> DFA:
@@ -86,15 +92,81 @@ class Scalars:
         term = self.algebra.terms[i]
         if term.kind == "atom":
             return self._atom(term.atom)
-        if term.kind == "and":
-            atoms = [self.algebra.terms[p].atom for p in term.parts]
-            if None not in atoms:
-                return self._all_atoms(slot, atoms)
+        if slot == STRING:
+            spans = length_set(self.algebra, i, self._length_sets)
+            if spans is not None:
+                return self._lengths(spans)
+        if not self.algebra.has_negation(i):
+            return self._joined(slot, i)
         atoms = self.algebra.atoms(i)
-        negated = self.algebra.has_negation(i)
         return self._judge_atoms(
-            slot, atoms, lambda holds: 0 if self.algebra.evaluate(i, holds) else -1, exact=negated
+            slot, atoms, lambda holds: 0 if self.algebra.evaluate(i, holds) else -1, exact=True
         )
+
+    def _joined(self, slot: int, i: int) -> DFA:
+        """A formula of conjunctions and disjunctions, put together from the automata of its parts.
+
+        An automaton of everything at once would tell apart, in each of its states, the states of
+        all atoms; here what is joined is minimal before it is joined again.
+        """
+        terms = self.algebra.terms
+        # Of each part its automaton, or an atom that says the same.
+        value: dict[int, Any] = {}
+        stack = [i]
+        while stack:
+            term = terms[stack[-1]]
+            waiting = [p for p in term.parts if p not in value and terms[p].kind != "atom"]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            j = stack.pop()
+            if j in value:
+                continue
+            budget.check("a combination of strings or numbers")
+            parts = [terms[p].atom if terms[p].kind == "atom" else value[p] for p in term.parts]
+            atoms = [p for p in parts if not isinstance(p, DFA)]
+            rest = [p for p in parts if isinstance(p, DFA)]
+            if term.kind == "or":
+                value[j] = self._any_of(slot, atoms, rest)
+            elif all(isinstance(p, NumberRange) for p in parts):
+                value[j] = _merge_ranges(parts)
+            elif all(isinstance(p, StringLength) for p in parts):
+                value[j] = _merge_lengths(parts)
+            elif rest:
+                operands = [self._all_atoms(slot, atoms), *rest] if atoms else rest
+                value[j] = combine(operands, _all_accept, max_states=self.limits.pattern_states)
+            else:
+                value[j] = self._all_atoms(slot, atoms)
+        return value[i] if isinstance(value[i], DFA) else self._atom(value[i])
+
+    def _any_of(self, slot: int, atoms: Sequence[Any], others: Sequence[DFA]) -> Any:
+        """A disjunction of atoms and automata, like atoms merged first: an automaton or an atom."""
+        kinds = (StringLength, NumberRange, StringIn, NumberIn)
+        parts = [self._atom(a) for a in atoms if not isinstance(a, kinds)]
+        bounds = [a for a in atoms if isinstance(a, StringLength)]
+        if bounds:
+            spans = ((a.minimum, ENDLESS if a.maximum is None else a.maximum) for a in bounds)
+            parts.append(self._lengths(normalize(spans)))
+        ranges = join_ranges(a for a in atoms if isinstance(a, NumberRange))
+        if len(ranges) == 1 and not others and all(isinstance(a, NumberRange) for a in atoms):
+            return ranges[0]
+        parts += map(self._atom, ranges)
+        texts = [s for a in atoms if isinstance(a, StringIn) for s in a.values]
+        values = [v for a in atoms if isinstance(a, NumberIn) for v in a.values]
+        if texts:
+            parts.append(_literal_strings(list(dict.fromkeys(texts))))
+        if values:
+            parts.append(self._values(values, ""))
+        return union(*parts, *others, max_states=self.limits.pattern_states)
+
+    def _lengths(self, spans: Ranges) -> DFA:
+        """The strings of these lengths."""
+        limit = self.limits.pattern_states
+        largest = max((lo if hi == ENDLESS else hi for lo, hi in spans), default=0)
+        if largest > limit:
+            where = f"a length of {largest:,} combined with others"
+            raise LimitExceeded(limit="pattern_states", value=limit, where=where)
+        return lengths([(lo, None if hi == ENDLESS else hi) for lo, hi in spans])
 
     def _judge_atoms(
         self,
@@ -161,7 +233,7 @@ class Scalars:
                 for v in finite[0].values
                 if all(v in a.values for a in finite[1:])
                 and _within(v, bound)
-                and all(_is_multiple(v, d) for d in steps)
+                and all(numbers.is_multiple(v, d) for d in steps)
             ]
             return self._values(values, bound.integral)
         parts = [] if bound == NumberRange() and steps else [self._atom(bound)]
@@ -226,31 +298,26 @@ class Scalars:
         return byte_entries(self.automaton, place_bytes(self.automaton, self.language(NUMBER, i)))
 
     def _string_entries(self, i: int) -> list[Entry]:
-        a, usable = self.automaton, self.library.usable
+        a, lift = self.automaton, self.library.lift
         closing = move(self.library.end)
-        lengths = self._lengths_only(i)
+        lengths = self.lengths_only(i)
         if lengths is not None and lengths.maximum == 0:
             return self._place(key_block([("", closing, NO_LIMIT)], self.library))
         if lengths is not None:
             end = a.reserve_state(lo=lengths.minimum)
             a.set_final(end, 0)
             limit = NO_LIMIT if lengths.maximum is None else lengths.maximum
-            inside = lift(
-                any_string(),
-                [move(end)],
-                limits=np.array([limit], np.int32),
-                count=1,
-                usable=usable,
-            ).place(a)
+            limits = np.array([limit], np.int32)
+            inside = lift(any_string(), [move(end)], limits=limits, count=1).place(a)
             a.counted[inside] = (lengths.minimum, limit)
             return [(b'"', inside)]
-        counted = self._counted_pattern(i)
+        counted = self.counted_pattern(i)
         if counted is not None:
             dfa, minimum, limits = counted
             end = a.reserve_state(lo=minimum)
             a.set_final(end, 0)
             quotes = [move(end) if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
-            return self._place(lift(dfa, quotes, limits=limits, count=1, usable=usable))
+            return self._place(lift(dfa, quotes, limits=limits, count=1))
         atom = self.algebra.terms[i].atom
         if isinstance(atom, StringIn):
             return self._place(
@@ -261,14 +328,10 @@ class Scalars:
         tail = _any_string_state(dfa)
         if tail == 0:
             return self.library.string
-        return self._place(
-            lift(
-                dfa, quotes, usable=usable,
-                tail=None if tail is None else (tail, self.library.string_states),
-            )
-        )  # fmt: skip
+        known = None if tail is None else (tail, self.library.string_states)
+        return self._place(lift(dfa, quotes, tail=known))
 
-    def _counted_pattern(self, i: int) -> tuple[DFA, int, np.ndarray] | None:
+    def counted_pattern(self, i: int) -> tuple[DFA, int, np.ndarray] | None:
         """:meth:`_count_pattern`, once for a formula."""
         if i not in self._counted:
             self._counted[i] = self._count_pattern(i)
@@ -284,12 +347,22 @@ class Scalars:
         term = self.algebra.terms[i]
         parts = term.parts if term.kind == "and" else (i,)
         atoms = [self.algebra.terms[p].atom for p in parts]
-        bound = _merge_lengths([a for a in atoms if isinstance(a, StringLength)])
+        bounds = [a for a in atoms if isinstance(a, StringLength)]
         rest = [a for a in atoms if not isinstance(a, StringLength)]
-        wide = bound.minimum > 8 or (bound.maximum is not None and bound.maximum > 8)
-        if not wide or not rest or any(a is None or isinstance(a, StringIn) for a in rest):
+        if not rest or any(a is None or isinstance(a, StringIn) for a in rest):
             return None
-        dfa = self._all_atoms(STRING, rest)
+        counts = {a: self.counts(a.pattern) for a in rest if isinstance(a, StringPattern)}
+        bounds += [StringLength(c.minimum, c.maximum) for c in counts.values() if c is not None]
+        bound = _merge_lengths(bounds)
+        if bound.minimum <= 8 and (bound.maximum is None or bound.maximum <= 8):
+            return None
+        operands: list[DFA] = []
+        for atom in rest:
+            count = counts.get(atom)
+            operands.append(self._atom(atom) if count is None else count.dfa)
+        dfa = operands[0]
+        if len(operands) > 1:
+            dfa = combine(operands, _all_accept, max_states=self.limits.pattern_states)
         if dfa.is_empty:
             return None
         shortest, longest, widest_gap = accepted_lengths(dfa, bound.minimum, bound.maximum)
@@ -310,14 +383,15 @@ class Scalars:
     def _place(self, lifted: Any) -> list[Entry]:
         return [(b'"', lifted.place(self.automaton))]
 
-    def _lengths_only(self, i: int) -> StringLength | None:
-        """The bounds of a formula that says nothing but bounds on the length."""
-        term = self.algebra.terms[i]
-        parts = term.parts if term.kind == "and" else (i,)
-        atoms = [self.algebra.terms[p].atom for p in parts]
-        if all(isinstance(a, StringLength) for a in atoms):
-            return _merge_lengths(atoms)
-        return None
+    def lengths_only(self, i: int) -> StringLength | None:
+        """The bounds of a formula that says nothing but that the length lies within them."""
+        spans = length_set(self.algebra, i, self._length_sets)
+        if spans is None or len(spans) > 1:
+            return None
+        if not spans:
+            return StringLength(1, 0)
+        low, high = spans[0]
+        return StringLength(low, None if high == ENDLESS else high)
 
     def classified(
         self, slot: int, ids: Sequence[int], allowed: Callable[[int], bool], *, exact: bool
@@ -344,7 +418,7 @@ class Scalars:
             a.set_final(end, cls)
             ends.append(end)
         quotes = [move(ends[c]) if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
-        return self._place(lift(dfa, quotes, usable=self.library.usable)), masks
+        return self._place(self.library.lift(dfa, quotes)), masks
 
     def verdicts(self, slot: int, ids: tuple[int, ...]) -> list[int]:
         """The sets of formulas, as bit masks, that some string (or number) satisfies exactly."""
@@ -381,6 +455,13 @@ class Scalars:
         except GrammarSyntaxError as error:
             raise SchemaError(f"the pattern of format {name!r}: {error}") from None
 
+    def counts(self, pattern: str) -> Counted | None:
+        """The automaton of a pattern and the lengths it counts, where that can be told apart."""
+        try:
+            return compile_counted(pattern, max_states=self.limits.pattern_states)
+        except GrammarSyntaxError as error:
+            raise SchemaError(f"pattern: {error}") from None
+
     def pattern(self, pattern: str) -> DFA:
         """The automaton of a ``pattern``, an ECMA-262 search."""
         try:
@@ -391,7 +472,8 @@ class Scalars:
 
 def _any_string_state(dfa: DFA) -> int | None:
     """A state from which every string is accepted (a minimal automaton has one at most)."""
-    for s in np.flatnonzero(dfa.final >= 0).tolist():
+    few = np.diff(dfa.offsets) == len(SCALARS)
+    for s in np.flatnonzero((dfa.final >= 0) & few).tolist():
         k = slice(int(dfa.offsets[s]), int(dfa.offsets[s + 1]))
         own = zip(dfa.lo[k].tolist(), dfa.hi[k].tolist(), dfa.target[k].tolist(), strict=True)
         if list(own) == [(lo, hi, s) for lo, hi in SCALARS]:
@@ -419,6 +501,7 @@ def accepted_lengths(
     stop = horizon
     endless = np.zeros(n, bool)
     for n_points in range(horizon + 1):
+        budget.check("the lengths that a pattern accepts")
         # Once a set of states comes back, everything repeats: one more round tells the steps.
         if stop == horizon:
             before = seen.setdefault(now.tobytes(), n_points)
@@ -511,10 +594,3 @@ def _within(value: Decimal, bound: NumberRange) -> bool:
     return bound.maximum is None or not (
         value > bound.maximum or (bound.exclusive_maximum and value == bound.maximum)
     )
-
-
-def _is_multiple(value: Decimal, divisor: Decimal) -> bool:
-    # As a ratio of whole numbers, because Decimal's remainder rounds.
-    a, b = value.as_integer_ratio()
-    c, d = divisor.as_integer_ratio()
-    return (a * d) % (b * c) == 0

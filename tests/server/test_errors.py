@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from structgen.server.body import _parse_object
 
 GOOD = {"model": "model", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}
 URL = "/v1/chat/completions"
@@ -105,11 +110,22 @@ def test_missing_fields(client, missing):
         b"\xff\xfe{}\x00",
         b'{"model": NaN}',
         b'{"model": "a\x00b"}',
-        b'{"max_tokens": ' + b"9" * 5000 + b"}",
+        b'{"temperature": 1e9999999999999999999}',
     ],
 )
 def test_malformed_bodies(client, body):
     check_error(client.post(URL, content=body), 400)
+
+
+def test_an_integer_of_many_digits(client):
+    body = json.dumps({**GOOD, "max_tokens": 17}).replace("17", "9" * 5000)
+    check_error(client.post(URL, content=body), 400, "max_tokens")
+
+
+def test_a_schema_keeps_its_numbers_as_they_were_written():
+    body = _parse_object(b'{"temperature": 0.5, "x": {"minimum": 0.12345678901234567890}}')
+    assert type(body["temperature"]) is float
+    assert str(body["x"]["minimum"]) == "0.12345678901234567890"
 
 
 def test_deep_nesting(client):
@@ -177,3 +193,21 @@ def test_a_failing_batch_is_a_server_error(client, llm, monkeypatch):
         assert streamed.status_code == 200  # the status was sent before the failure
         assert '{"error":{"message":"generation failed: no memory"' in streamed.text
     assert client.post(URL, json=GOOD).status_code == 200
+
+
+def test_a_costly_schema_is_refused_and_delays_nobody(client, llm, monkeypatch):
+    costly = {
+        "oneOf": [
+            {"type": "integer", "minimum": 20 * i, "maximum": 20 * i + 25} for i in range(2000)
+        ]
+    }
+    limits = dataclasses.replace(llm.compiler.limits, compile_seconds=3.0)
+    monkeypatch.setattr(llm.compiler, "limits", limits)
+    with ThreadPoolExecutor(1) as pool:
+        body = {**GOOD, "response_format": schema_format(costly)}
+        refused = pool.submit(client.post, URL, json=body)
+        time.sleep(0.5)
+        assert client.post(URL, json=GOOD).status_code == 200
+        assert not refused.done()
+        error = check_error(refused.result(), 400, "response_format")
+    assert "compile_seconds = 3.0" in error["message"]
