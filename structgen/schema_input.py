@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticUserError
 
 from structgen.errors import SchemaError
+from structgen.json_text import read_json
 
 ACCEPTED = (
     "a JSON Schema (dict, bool or JSON text), or a type: a pydantic model, dataclass, TypedDict, "
@@ -26,6 +28,8 @@ class SchemaInput(NamedTuple):
 
 def resolve_schema(schema: Any) -> SchemaInput:
     """The JSON Schema that ``schema`` stands for, properties in the order they were written.
+
+    The numbers of a JSON text are exact (``Decimal`` where they have a fraction or an exponent).
 
     ``parse`` gives plain JSON values for a JSON Schema, and validated instances for a type
     (pydantic may raise its ``ValidationError`` there for checks that JSON Schema cannot express).
@@ -44,7 +48,7 @@ def resolve_schema(schema: Any) -> SchemaInput:
 
 def _read_json_text(text: str | bytes | bytearray) -> dict[str, Any] | bool:
     try:
-        value = json.loads(text, parse_constant=_reject_constant)
+        value = read_json(text)
     except json.JSONDecodeError as error:
         raise SchemaError(
             f"the schema is not valid JSON: {error.msg} at line {error.lineno}, "
@@ -54,7 +58,7 @@ def _read_json_text(text: str | bytes | bytearray) -> dict[str, Any] | bool:
         raise SchemaError(f"the schema is not valid UTF-8 (byte {error.start})") from None
     except RecursionError:
         raise SchemaError("the schema is nested too deeply to be read") from None
-    except ValueError as error:  # an integer longer than Python converts
+    except ValueError as error:  # NaN, or an exponent that no number holds
         raise SchemaError(f"the schema is not valid JSON: {error}") from None
     if not isinstance(value, dict | bool):
         raise SchemaError(
@@ -63,12 +67,8 @@ def _read_json_text(text: str | bytes | bytearray) -> dict[str, Any] | bool:
     return value
 
 
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
 def _json_kind(value: Any) -> str:
-    names = {list: "an array", str: "a string", int: "a number", float: "a number"}
+    names = {list: "an array", str: "a string", int: "a number", Decimal: "a number"}
     return names.get(type(value), "null")
 
 

@@ -3,6 +3,8 @@
 Every legal spelling of a code point is a path: its UTF-8 bytes (RFC 3629, no overlong forms, no
 surrogates), its short escape, and ``\\uXXXX`` with digits in either case, beyond the basic plane as
 a surrogate pair (RFC 8259, section 7). Raw control characters and lone surrogates have no path.
+With *minimal* escapes a code point has one path: its UTF-8 bytes, or where JSON does not take them
+its short escape, or else ``\\u00xx`` with lower-case digits.
 
 A *form* names what is still to be read of a spelling, a *block* is a form together with the code
 points that it may still become. Where all of a block leads to one state of the source automaton,
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from structgen import budget
 from structgen.automaton.step import ARG, BASE, COUNT, DEAD, HI, LO, MAP, NO_LIMIT, TARGET
 from structgen.automaton.tables import Automaton, Edge
 from structgen.jit import kernel
@@ -23,11 +26,12 @@ from structgen.regular.dfa import DFA
 # Forms. C1..C3: continuation bytes to come; E0, ED, F0, F4: after lead bytes whose next byte is
 # restricted; ESC: after a backslash; H4..H1: hex digits to come; HD: after a first digit D;
 # S2, S1: digits of a high surrogate to come; PB, PU, PD, PC: the backslash, u, D, C-F of its
-# partner; P2, P1: the partner's last digits.
-DONE, C1, C2, C3, E0, ED, F0, F4, ESC, H4, H3, H2, H1, HD, S2, S1, PB, PU, PD, PC, P2, P1 = range(
-    22
-)
-N_FORMS = 22
+# partner; P2, P1: the partner's last digits; X1: with minimal escapes the last digit after a 1 (H1
+# after a 0).
+N_FORMS = 23
+(
+    DONE, C1, C2, C3, E0, ED, F0, F4, ESC, H4, H3, H2, H1, HD, S2, S1, PB, PU, PD, PC, P2, P1, X1,
+) = range(N_FORMS)  # fmt: skip
 LAST_CODE_POINT = 0x10FFFF
 IS_OUTER = 3  # extra edge column: the target is a state of the automaton, not of this lift
 
@@ -73,7 +77,7 @@ def _classify_form(offsets, lo, hi, target, s, form, start):
         return _classify(offsets, lo, hi, target, s, start, start + 4095)
     if form in (H2, P2):
         return _classify(offsets, lo, hi, target, s, start, start + 255)
-    if form in (H1, P1):
+    if form in (H1, P1, X1):
         return _classify(offsets, lo, hi, target, s, start, start + 15)
     if form == S2:
         return _classify(offsets, lo, hi, target, s, start, start + 0x3FFFF)
@@ -89,6 +93,16 @@ def _classify_form(offsets, lo, hi, target, s, form, start):
     if kind == kind2 and kind != 0 and t == t2:
         return kind, t
     return 0, -1
+
+
+@kernel
+def _is_minimal(form, p):
+    """Must code point ``p`` be escaped, and is its one spelling of this form?"""
+    if form == ESC and (p == 34 or p == 92):
+        return True
+    if form in (ESC, X1):
+        return p < 32
+    return p < 32 and (p < 8 or p == 11 or p > 13)
 
 
 @kernel
@@ -120,7 +134,7 @@ def _child(form, i, start):
         return H2, start + 256 * i
     if form == H2:
         return H1, start + 16 * i
-    if form in (H1, P1):
+    if form in (H1, P1, X1):
         return DONE, start + i
     if form == HD:
         if i < 8:
@@ -143,7 +157,7 @@ def _child(form, i, start):
 
 @kernel
 def _lift(
-    offsets, lo, hi, target, limits, quote, count, usable, tail, uniform,
+    offsets, lo, hi, target, limits, quote, count, usable, minimal, tail, uniform,
     states, edges, maps, slots, work,
 ):  # fmt: skip
     """Fill ``states``, ``edges``, ``maps``; returns their lengths, or -1s where one is too small.
@@ -164,6 +178,8 @@ def _lift(
     # The byte ranges of the state at hand: first byte, last byte, target.
     spans = np.empty((300, 3), np.int32)
     failed = (-1, -1, -1)
+    # Without a counter every mixed block may be entered; minimal ones may have lost all they held.
+    uncounted = not minimal and limits.min() == NO_LIMIT
     for s in range(n):
         if s == tail:
             states[s, :] = 0
@@ -237,7 +253,7 @@ def _lift(
                     b, f, st = 116, DONE, 9
                 else:
                     b, f, st = 117, H4, 0
-                if not usable[b]:
+                if not usable[b] or (minimal and b == 47):
                     continue
             elif form == PB:
                 b, f, st = 92, PU, start
@@ -256,6 +272,12 @@ def _lift(
                         continue
                 else:
                     b, b2 = _digit_bytes(i)
+                    if minimal:
+                        if st >= 32 or (form == H1 and not _is_minimal(form, st)):
+                            continue
+                        if f == H1 and st == 16:
+                            f = X1
+                        b = b2
             # Where does this child lead?
             if mixed:
                 kind, t = _classify_form(offsets, lo, hi, target, s, f, st)
@@ -287,9 +309,9 @@ def _lift(
                 if n_states >= states.shape[0] or n_work >= work.shape[0]:
                     return failed
                 # A state amid a spelling may be entered where one of its continuations may.
-                limit = -1
-                for k in range(offsets[s], offsets[s + 1]):
-                    if _touches(f, st, lo[k], hi[k]):
+                limit = NO_LIMIT if uncounted else -1
+                for k in range(offsets[s], offsets[s] if uncounted else offsets[s + 1]):
+                    if _touches(f, st, lo[k], hi[k], minimal):
                         limit = max(limit, limits[target[k]])
                 if limit < count:
                     continue
@@ -371,8 +393,14 @@ def _lift(
 
 
 @kernel
-def _touches(form, start, a, b):
+def _touches(form, start, a, b, minimal):
     """Can a form from ``start`` still become a code point of [a, b]?"""
+    if minimal and form >= ESC:
+        last = start + 15 if form in (H1, X1) else 92
+        found = False
+        for p in range(max(a, start), min(b, last) + 1):
+            found |= _is_minimal(form, p)
+        return found
     if form in (ESC, H4):
         return True
     if form == HD:
@@ -423,6 +451,7 @@ class Lifted:
 
 
 ALL_BYTES = np.ones(256, np.uint8)
+UTF8_BYTES = np.array([*range(0x20, 0xC0), *range(0xC2, 0xF5)])  # of strings without escapes
 
 
 def lift(
@@ -432,6 +461,7 @@ def lift(
     limits: np.ndarray | None = None,
     count: int = 0,
     usable: np.ndarray = ALL_BYTES,
+    minimal: bool = False,
     tail: tuple[int, np.ndarray] | None = None,
 ) -> Lifted:
     """The automaton of the JSON spellings of ``dfa``'s strings, from after the opening quote.
@@ -442,7 +472,8 @@ def lift(
         limits: int32 [n], the highest counter with which each state may be entered.
         count: added to the counter for each code point.
         usable: uint8 [256], bytes that the vocabulary can spell alone. Where a raw byte cannot be
-            spelled, the escapes remain.
+            spelled, the escapes remain; with ``minimal`` that needs all of :data:`UTF8_BYTES`.
+        minimal: one spelling for each code point, escaped only where it must be.
         tail: a state of ``dfa`` that accepts any string, and the states (int32 [N_FORMS]) of an
             automaton that reads one, to move to instead; see :func:`tail_states`.
     """
@@ -451,7 +482,9 @@ def lift(
         limits = np.full(n, NO_LIMIT, np.int32)
     quotes = np.asarray(quote, np.int32).reshape(n, 3)
     room = 8 * n + 8 * len(dfa.lo) + 64
+    budget.charge(150 * len(dfa.lo), "the bytes of strings")  # what is used of the room, about
     while True:
+        budget.check("the bytes of strings")
         states = np.empty((room, 5), np.int32)
         edges = np.empty((6 * room, 4), np.int32)
         maps = np.empty((room // 2 + 64, 256), np.uint8)
@@ -461,7 +494,7 @@ def lift(
         if tail is not None:
             uniform[tail[0]] = -2 - tail[1]
         a, b, c = _lift(
-            dfa.offsets, dfa.lo, dfa.hi, dfa.target, limits, quotes, count, usable,
+            dfa.offsets, dfa.lo, dfa.hi, dfa.target, limits, quotes, count, usable, minimal,
             -1 if tail is None else tail[0], uniform, states, edges, maps, slots, work,
         )  # fmt: skip
         if a >= 0:

@@ -58,6 +58,9 @@ def generate(
     whitespace: Annotated[
         str, typer.Option(help="In JSON: flexible, compact or a pattern.")
     ] = "flexible",
+    escapes: Annotated[
+        str, typer.Option(help="In JSON strings: any, or minimal for none but required ones.")
+    ] = "any",
 ) -> None:
     """Generate text that obeys a constraint.
 
@@ -77,6 +80,7 @@ def generate(
         "seed": seed,
         "stop": stop or None,
         "whitespace": whitespace,
+        "escapes": escapes,
     }
     text = read_prompt(prompt)
     asked = [{"role": "user", "content": text}] if chat else text

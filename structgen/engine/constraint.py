@@ -83,6 +83,7 @@ def compile_constraints(
     compiler: Compiler,
     constraints: Iterable[Constraint | None],
     whitespace: str = "flexible",
+    escapes: str = "any",
 ) -> list[Compiled | None]:
     """Compile each constraint, those that share one value object only once.
 
@@ -97,7 +98,7 @@ def compile_constraints(
             continue
         key = (constraint.kind, id(constraint.value))
         if key not in done:
-            done[key] = _compile(compiler, constraint, whitespace)
+            done[key] = _compile(compiler, constraint, whitespace, escapes)
         result.append(done[key])
     if done:
         load_kernels(next(iter(done.values())).grammar)
@@ -122,7 +123,7 @@ def load_kernels(grammar: CompiledGrammar) -> None:
     _kernels_loaded.set()
 
 
-def _compile(compiler: Compiler, constraint: Constraint, whitespace: str) -> Compiled:
+def _compile(compiler: Compiler, constraint: Constraint, whitespace: str, escapes: str) -> Compiled:
     kind, value = constraint.kind, constraint.value
     try:
         if kind == "schema":
@@ -130,13 +131,14 @@ def _compile(compiler: Compiler, constraint: Constraint, whitespace: str) -> Com
             # A type says which fields it has; its JSON Schema does not forbid others.
             closed = not isinstance(value, bool | str | bytes | bytearray | Mapping)
             grammar = compiler.compile_json_schema(
-                schema, whitespace=whitespace, additional_properties=not closed
+                schema, whitespace=whitespace, escapes=escapes, additional_properties=not closed
             )
             return Compiled(grammar, parse)
         if kind == "json":
             if value is not True:
                 raise StructgenError(f"json must be True or False, not {value!r:.80}")
-            return Compiled(compiler.compile_json(whitespace=whitespace), json.loads)
+            grammar = compiler.compile_json(whitespace=whitespace, escapes=escapes)
+            return Compiled(grammar, json.loads)
         if kind == "choice":
             return Compiled(compiler.compile_choice(_choices(value)), str)
         if kind != "structural_tag" and not isinstance(value, str):

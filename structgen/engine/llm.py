@@ -110,6 +110,7 @@ class LLM:
         stop: str | Sequence[str] | None = None,
         n: int = 1,
         whitespace: str = "flexible",
+        escapes: str = "any",
         progress: bool | None = None,
     ) -> list[Output]:
         """Generate ``n`` texts for each prompt, in the order of the prompts.
@@ -131,6 +132,7 @@ class LLM:
                 others; the ``n`` texts of one prompt use different streams derived from it.
             n: texts per prompt.
             whitespace: JSON whitespace in ``schema=``: "flexible", "compact" or a pattern.
+            escapes: in the strings of ``schema=``: "any", or "minimal" for none but required ones.
             progress: default as for the LLM.
 
         At most one constraint holds per prompt. Each may be one value for all prompts, or a list
@@ -147,6 +149,7 @@ class LLM:
                 params,
                 n=n,
                 whitespace=whitespace,
+                escapes=escapes,
                 schema=schema,
                 regex=regex,
                 choice=choice,
@@ -190,6 +193,7 @@ class LLM:
         *,
         n: int = 1,
         whitespace: str = "flexible",
+        escapes: str = "any",
         **constraints: Any,
     ) -> list[Request]:
         """Check and tokenize ``prompts`` and compile their constraints, without running anything.
@@ -199,7 +203,7 @@ class LLM:
         """
         every_prompt = read_prompts(prompts)
         wanted = constraints_per_prompt(len(every_prompt), constraints)
-        compiled = compile_constraints(self.compiler, wanted, whitespace)
+        compiled = compile_constraints(self.compiler, wanted, whitespace, escapes)
         return self.requests(every_prompt, params, compiled, n=n)
 
     def requests(

@@ -86,13 +86,34 @@ def check_size(schema: Any, limits: Limits) -> bool:
 def _scalar_size(value: Any, where: str) -> int:
     if isinstance(value, str):
         return len(value) + 2
-    if value is None or isinstance(value, bool | int | Decimal):
+    if value is None or isinstance(value, bool | int):
         return 5
-    if isinstance(value, float):
-        if math.isfinite(value):
+    if isinstance(value, float | Decimal):
+        if value.is_finite() if isinstance(value, Decimal) else math.isfinite(value):
             return 5
         raise SchemaError(f"{value} is not a JSON number", pointer=where)
     raise SchemaError(f"a {type(value).__name__} is not a JSON value", pointer=where)
+
+
+def shown(value: Any) -> str:
+    """A value of the schema as an error message shows it."""
+    if isinstance(value, Decimal):
+        return f"{value!s:.60}"
+    try:
+        return f"{value!r:.60}"
+    except ValueError:
+        return "a very long integer"
+
+
+# Keywords whose value is a subschema or a list of them, and those whose value maps names to them.
+_SUBSCHEMAS = {
+    "additionalItems", "additionalProperties", "allOf", "anyOf", "contains", "contentSchema",
+    "else", "if", "items", "not", "oneOf", "prefixItems", "propertyNames", "then",
+    "unevaluatedItems", "unevaluatedProperties",
+}  # fmt: skip
+_MAPS = {
+    "$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties",
+}  # fmt: skip
 
 
 # What a caller may give to find other documents: by URI without fragment.
@@ -207,19 +228,29 @@ class Document:
             self._enter_all(self.root, "#", "", self.dialect)
 
     def _enter_all(self, root: Any, pointer: str, base: str, dialect: int) -> None:
-        """Note the base of every subschema, and what identifiers and anchors name."""
+        """Note the base of every subschema, and what identifiers and anchors name.
+
+        What stands under unknown keywords is no subschema, but people do refer to it: its
+        identifiers count where no subschema has them.
+        """
         stack: list[tuple[Any, str, _Place]] = [(root, pointer, _Place(base, dialect))]
-        while stack:
-            value, at, place = stack.pop()
-            if isinstance(value, dict):
+        unknown: list[tuple[Any, str, _Place]] = []
+        while stack or unknown:
+            value, at, place = stack.pop() if stack else unknown.pop()
+            if isinstance(value, list):
+                children = [(item, f"{at}/{i}", True) for i, item in enumerate(value)]
+            elif isinstance(value, dict):
                 place = self._enter(value, at, place)
+                children = []
                 for key, item in value.items():
-                    if key not in ("enum", "const") and isinstance(item, dict | list):
-                        stack.append((item, f"{at}/{escape(key)}", place))
-            else:
-                for i, item in enumerate(value if isinstance(value, list) else ()):
-                    if isinstance(item, dict | list):
-                        stack.append((item, f"{at}/{i}", place))
+                    below = f"{at}/{escape(key)}"
+                    if key in _MAPS and isinstance(item, dict):
+                        children += [(v, f"{below}/{escape(k)}", True) for k, v in item.items()]
+                    elif key not in ("enum", "const"):
+                        children.append((item, below, key in _SUBSCHEMAS))
+            for item, below, is_schema in children:
+                if isinstance(item, dict | list):
+                    (stack if is_schema else unknown).append((item, below, place))
 
     def _enter(self, value: dict[str, Any], at: str, place: _Place) -> _Place:
         base, dialect = place

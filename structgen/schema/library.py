@@ -1,15 +1,18 @@
 """Frames that depend on no schema: any string, number, literal, object, array, whitespace.
 
-They are built once for a vocabulary and a kind of whitespace; every grammar's tables begin with a
-copy, so that the states keep their numbers and the rows of these states are shared by all.
+They are built once for a vocabulary, a kind of whitespace and of escapes; every grammar's tables
+begin with a copy, so that the states keep their numbers and the rows of these states are shared by
+all.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from structgen.automaton.lift import ALL_BYTES, lift, tail_states
-from structgen.automaton.tables import Automaton, move
+from structgen.automaton.lift import ALL_BYTES, UTF8_BYTES, Lifted, lift, tail_states
+from structgen.automaton.tables import Automaton, Edge, move
 from structgen.errors import GrammarSyntaxError, SchemaError, StructgenError
 from structgen.regular.dfa import DFA, any_string
 from structgen.regular.ecma import compile_full
@@ -42,16 +45,31 @@ class Library:
         string_states: the states inside any string, by form; see
             :func:`structgen.automaton.lift.tail_states`.
         usable: uint8 [256], bytes that the vocabulary spells alone.
+        minimal: one spelling for each string, with ``escapes="minimal"``.
     """
 
     def __init__(
-        self, whitespace: str, max_whitespace: int, usable: np.ndarray = ALL_BYTES
+        self,
+        whitespace: str,
+        max_whitespace: int,
+        usable: np.ndarray = ALL_BYTES,
+        *,
+        escapes: str = "any",
     ) -> None:
+        if escapes not in ("any", "minimal"):
+            raise StructgenError(f"escapes must be 'any' or 'minimal', not {escapes!r:.40}")
         missing = [chr(b) for b in STRUCTURAL if not usable[b]]
         if missing:
             raise StructgenError(
                 "the vocabulary has no token for the single characters "
                 f"{' '.join(sorted(set(missing)))}, which JSON needs"
+            )
+        self.minimal = escapes == "minimal"
+        if self.minimal and not usable[UTF8_BYTES].all():
+            lacking = ", ".join(f"{b:#04x}" for b in UTF8_BYTES.tolist() if not usable[b])
+            raise StructgenError(
+                "escapes='minimal' needs a token for every byte of UTF-8; the vocabulary has none "
+                f"for {lacking:.60}; use escapes='any'"
             )
         self.usable = usable
         a = self.automaton = Automaton()
@@ -59,11 +77,11 @@ class Library:
         a.set_final(self.end, 0)
         self.whitespace = _whitespace(a, whitespace, max_whitespace)
         frames = Frames(a, self.whitespace)
-        inside = lift(any_string(), [move(self.end)], usable=usable)
+        inside = self.lift(any_string(), [move(self.end)])
         first = inside.place(a)
         self.string: list[Entry] = [(b'"', first)]
         self.string_states = tail_states(inside, first)
-        counted = lift(any_string(), [move(self.end)], count=1, usable=usable)
+        counted = self.lift(any_string(), [move(self.end)], count=1)
         self.counted_string = counted.place(a)
         self.number = byte_entries(a, place_bytes(a, number()))
         self.integer = byte_entries(a, place_bytes(a, number(integer=True)))
@@ -79,6 +97,10 @@ class Library:
         self.any_value = [*scalars, *self.object, *self.array]
         a.build_all()
         a.verify()
+
+    def lift(self, dfa: DFA, quote: list[Edge] | np.ndarray, **options: Any) -> Lifted:
+        """:func:`structgen.automaton.lift.lift` to the spellings that this library allows."""
+        return lift(dfa, quote, usable=self.usable, minimal=self.minimal, **options)
 
     def _build_object(self, frames: Frames, q: int) -> None:
         a = self.automaton

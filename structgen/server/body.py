@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, NoReturn
+from decimal import Decimal
+from typing import Any
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
+from structgen.json_text import read_json
 from structgen.server.errors import ApiError
 
 MAX_BODY_BYTES = 10 << 20
@@ -32,20 +33,17 @@ async def read_json_object(request: Request) -> dict[str, Any]:
 
 def _parse_object(body: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(body, parse_constant=_reject_constant)
+        value = read_json(body)
     except RecursionError:
         raise ApiError(
             "the request body is nested too deeply", param=_first_deep_field(body)
         ) from None
-    except ValueError as error:  # not JSON, not UTF-8, or an integer beyond Python's limit
+    except ValueError as error:  # not JSON, or not UTF-8
         raise ApiError(f"the request body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise ApiError("the request body must be a JSON object")
-    return value
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
+    # Schemas, which lie deeper, keep their numbers as they were written.
+    return {k: float(v) if isinstance(v, Decimal) else v for k, v in value.items()}
 
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)

@@ -10,10 +10,11 @@ import pytest
 
 from structgen.automaton import Automaton
 from structgen.automaton.lift import lift
-from structgen.automaton.step import NO_LIMIT, S_EXIT, S_OK, step
+from structgen.automaton.step import HI, NO_LIMIT, S_EXIT, S_OK, step
 from structgen.automaton.tables import NO_EDGE, move
 from structgen.regular.dfa import DFA, any_string, literals
 from structgen.regular.ecma import compile_pattern
+from structgen.schema.scalars import accepted_lengths
 
 # Code points at every boundary of UTF-8's lengths, of the surrogates and of the escapes.
 NASTY = [
@@ -57,16 +58,20 @@ def spellings(point: int) -> list[bytes]:
 class Lifted:
     """A lifted automaton to run by the step function alone."""
 
-    def __init__(self, dfa: DFA, low: int = 0, high: int | None = None) -> None:
+    def __init__(
+        self, dfa: DFA, low: int = 0, high: int | None = None, *, minimal: bool = False
+    ) -> None:
         self.automaton = Automaton()
         end = self.automaton.reserve_state(lo=low)
         self.automaton.set_final(end, 0)
         quotes = [move(end) if c >= 0 else NO_EDGE for c in dfa.final.tolist()]
         limits = None
         if high is not None:
-            limits = np.full(len(dfa.final), high, np.int32)
+            shortest = accepted_lengths(dfa, 0, high)[0]
+            limits = np.maximum(high - shortest, -1).astype(np.int32)
         counted = int(low > 0 or high is not None)
-        self.first = lift(dfa, quotes, limits=limits, count=counted).place(self.automaton)
+        lifted = lift(dfa, quotes, limits=limits, count=counted, minimal=minimal)
+        self.first = lifted.place(self.automaton)
         self.pool = np.zeros((4, 4), np.int32)
         self.track = np.zeros(2, np.int64)
         self.automaton.verify()
@@ -76,13 +81,13 @@ class Lifted:
         q, v, relative, sp, top = self.first, 0, -1, -1, 0
         for byte in inside + b'"':
             status, q, v, relative, sp, top = step(
-                a.states, a.maps, a.edges, a.returns, a.gotos, self.pool, self.track,
+                a.states, a.maps, a.edges, a.returns, a.gotos, a.pushes, self.pool, self.track,
                 q, v, relative, sp, top, byte,
             )  # fmt: skip
             if status != S_OK:
                 return False
         status = step(
-            a.states, a.maps, a.edges, a.returns, a.gotos, self.pool, self.track,
+            a.states, a.maps, a.edges, a.returns, a.gotos, a.pushes, self.pool, self.track,
             q, v, relative, sp, top, 0,
         )[0]  # fmt: skip
         return status == S_EXIT
@@ -158,3 +163,48 @@ def test_lengths_count_code_points(low: int, high: int) -> None:
         for points in product([0x00, 0xE9, 0x1F600], repeat=n):
             for parts in product(*(spellings(p)[-2:] for p in points)):
                 assert lifted.accepts(b"".join(parts)) == (low <= n <= high), parts
+
+
+# -- minimal escapes ---------------------------------------------------------------------------
+
+MANY = sorted({*NASTY, *range(0x81), 0x2028})
+
+
+def minimal(text: str) -> bytes:
+    """The one spelling of a text: what ``json.dumps`` writes."""
+    return json.dumps(text, ensure_ascii=False)[1:-1].encode()
+
+
+@pytest.mark.parametrize("pattern", [*PATTERNS, "^\\x1f?[\\x00-\\x0f]?$", '^[\\n\\x10"]*$', "^$"])
+def test_minimal_escapes_are_one_spelling(pattern: str) -> None:
+    dfa = compile_pattern(pattern)
+    lifted = Lifted(dfa, minimal=True)
+    for point in MANY:
+        accepted = dfa.accepts(chr(point)) >= 0
+        for spelled in spellings(point):
+            expected = accepted and spelled == minimal(chr(point))
+            assert lifted.accepts(spelled) == expected, (point, spelled)
+    for points in product(FEW, repeat=2):
+        text = "".join(map(chr, points))
+        for parts in product(*(spellings(p) for p in points)):
+            inside = b"".join(parts)
+            assert lifted.accepts(inside) == (dfa.accepts(text) >= 0 and inside == minimal(text))
+
+
+@pytest.mark.parametrize("pattern", [*PATTERNS, "a[\\x10-\\x12]", "^\\x1f$", "^[^\\n]{2}$"])
+@pytest.mark.parametrize("high", [None, 3])
+def test_minimal_escapes_have_no_dead_ends(pattern: str, high: int | None) -> None:
+    """From every state some byte goes on, with every counter with which it may be entered."""
+    lifted = Lifted(compile_pattern(pattern), high=high, minimal=True)
+    a = lifted.automaton
+    for q in range(lifted.first, a.n_states):
+        top = min(int(a.states[q, HI]), 4)
+        for v in range(top + 1):
+            goes_on = False
+            for byte in range(256):
+                status, to, counter, *_ = step(
+                    a.states, a.maps, a.edges, a.returns, a.gotos, a.pushes,
+                    lifted.pool, lifted.track, q, v, -1, -1, 0, byte,
+                )  # fmt: skip
+                goes_on |= status == S_OK and counter <= a.states[to, HI]
+            assert goes_on, (q, v)

@@ -1,7 +1,8 @@
 """Labelled cases of other projects, and the JSON Schema Test Suite: right, refused, or wrong.
 
 Refused is an ``UnsupportedSchemaError`` (or a limit): nothing is enforced by halves. Wrong is a
-verdict that differs; none is allowed, but for cases listed with their reason.
+verdict that differs; none is allowed, but for cases listed with their reason. What becomes of each
+group of the suite is recorded, see :mod:`differential.suite`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import json
 import re
 from collections import Counter
 from functools import cache
-from itertools import islice
 from typing import Any
 
 import pytest
+from differential import suite
 from differential.oracle import orders, read_json, validator
 from shared_data import shared_data
 
@@ -119,95 +120,15 @@ def _has_exponent(text: str) -> bool:
     return re.search(r"[0-9][eE][-+]?[0-9]", re.sub(r'"(\\.|[^"\\])*"', "", text)) is not None
 
 
-# Where the verdict differs from the suite's on purpose: file, and what the test's or the group's
-# description ends with.
-SUITE_EXCEPTIONS = {
-    # A known format is enforced: who writes one wants it, and the text still validates.
-    ("format", "is only an annotation by default"),
-    # A metaschema of one's own is not fetched, so the vocabularies that it leaves out are unknown.
-    ("vocabulary", "no validation: invalid number, but it still validates"),
-}
-
-
-def suite_groups(draft: str) -> list[tuple[str, dict[str, Any]]]:
-    folder = shared_data("json-schema-test-suite", draft)
-    return [
-        (path.stem, group)
-        for path in sorted(folder.glob("*.json"))
-        for group in json.loads(path.read_text(encoding="utf-8"))
-    ]
-
-
-@cache
-def suite_remotes() -> dict[str, Any]:
-    """The documents that the suite serves, by their addresses."""
-    folder = shared_data("json-schema-test-suite", "remotes")
-    return {
-        f"http://localhost:1234/{path.relative_to(folder).as_posix()}": json.loads(
-            path.read_text(encoding="utf-8")
-        )
-        for path in sorted(folder.rglob("*.json"))
-    }
-
-
-@pytest.mark.parametrize("draft", ["draft2020-12", "draft2019-09", "draft7", "draft6", "draft4"])
+@pytest.mark.parametrize("draft", suite.DRAFTS)
 def test_json_schema_test_suite(draft: str) -> None:
-    counts: Counter[str] = Counter()
-    refused: Counter[str] = Counter()
-    wrong: list[str] = []
-    name = {"draft2020-12": "https://json-schema.org/draft/2020-12/schema",
-            "draft2019-09": "https://json-schema.org/draft/2019-09/schema"}.get(
-        draft, f"http://json-schema.org/{draft[:5]}-0{draft[5:]}/schema#")  # fmt: skip
-    for file, group in suite_groups(draft):
-        schema = group["schema"]
-        if isinstance(schema, dict) and "$schema" not in schema:
-            schema = {"$schema": name, **schema}
-        try:
-            grammar = compiler().compile_json_schema(schema, resources=suite_remotes())
-        except (sg.UnsupportedSchemaError, sg.LimitExceeded) as error:
-            counts["refused"] += 1
-            refused[getattr(error, "keyword", "limit")] += 1
-            continue
-        except sg.SchemaError as error:
-            if "no value satisfies" in str(error) and not any(t["valid"] for t in group["tests"]):
-                counts["right"] += 1
-            else:
-                counts["wrong"] += 1
-                wrong.append(f"{file}: {group['description']}: {error}")
-            continue
-        tests = [
-            t
-            for t in group["tests"]
-            if not any(file == f and t["description"].endswith(e) for f, e in SUITE_EXCEPTIONS)
-        ]
-        counts["excepted tests"] += len(group["tests"]) - len(tests)
-        bad = [t for t in tests if _verdict(grammar, t["data"]) != t["valid"]]
-        if bad:
-            counts["wrong"] += 1
-            wrong += [
-                f"{file}: {group['description']}: {t['description']}: should be "
-                f"{'valid' if t['valid'] else 'invalid'}: {_write(t['data'])[:100]}"
-                for t in bad
-            ]
-        else:
-            counts["right"] += 1
-    print(f"\n{draft}: {dict(counts)}; refused for {dict(refused)}")
-    assert not wrong, "\n".join(wrong)
-    assert counts["right"] > 0.5 * (counts["right"] + counts["refused"])
-
-
-def _verdict(grammar: sg.CompiledGrammar, value: Any) -> bool:
-    """Is the value accepted, its members in some order?"""
-    return any(is_accepted(grammar, _plain(v)) for v in islice(orders(value), 800))
-
-
-def _plain(value: Any) -> str:
-    """JSON without exponents, which numbers within bounds do not always have."""
-    text = json.dumps(value, ensure_ascii=False)
-    return re.sub(
-        r"(?<![\w\"\\.])-?[0-9]+(\.[0-9]+)?[eE][-+]?[0-9]+(?![\w\"])",
-        lambda m: f"{float(m[0]):f}" if abs(float(m[0])) < 1e300 else m[0],
-        text,
+    """Every group of the suite, required and optional, comes out as it is written down."""
+    found, wrong = suite.judge(draft)
+    print(f"\n{suite.summary(draft, found, len(wrong))}")
+    assert not wrong, "\n".join(f"{name}: {reason}" for name, reason in wrong.items())
+    changed = suite.changes(suite.recorded(draft), found)
+    assert not changed, "\n".join(
+        [f"{suite.RECORD.name} is out of date; to renew it: {suite.COMMAND}", *changed]
     )
 
 
