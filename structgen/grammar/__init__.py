@@ -6,6 +6,9 @@
 - :mod:`~structgen.grammar.lark_reader`: Lark (``lark_syntax`` parses into ``lark_nodes``,
   ``lark_definitions`` and ``lark_imports`` collect, ``lark_terminals`` compiles terminals)
 - :mod:`~structgen.grammar.ebnf_reader`: GBNF and XGrammar's EBNF (``ebnf_syntax`` parses)
+- :mod:`~structgen.grammar.structural_tag`: structural tags (``structural_tag_text`` makes the
+  automata of free text, ``structural_tag_xml`` parameters in XML, with ``structural_tag_schema``)
+- :mod:`~structgen.grammar.tool_calls`: structural tags for the tool calls of model families
 - :mod:`~structgen.grammar.python_regex`, :mod:`~structgen.grammar.lexeme`: Python's regular
   expressions to automata of what a lexer would match
 """
@@ -13,6 +16,8 @@
 from structgen.grammar.ebnf_reader import read_ebnf
 from structgen.grammar.ir import Embedded, Follow, Grammar, Ref, Repetition, Special, Term, Terminal
 from structgen.grammar.lark_reader import read_lark
+from structgen.grammar.structural_tag import read_structural_tag
+from structgen.grammar.tool_calls import tool_call_families, tool_call_tag
 
 __all__ = [
     "Embedded",
@@ -25,4 +30,7 @@ __all__ = [
     "Terminal",
     "read_ebnf",
     "read_lark",
+    "read_structural_tag",
+    "tool_call_families",
+    "tool_call_tag",
 ]

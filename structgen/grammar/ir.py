@@ -6,7 +6,8 @@ derives the empty text. There are no operators left. Symbols are
 - ``Ref``: another rule;
 - ``Term``: a terminal, a regular set of non-empty texts of code points;
 - ``Special``: one special token of the vocabulary, never the text it is spelled with;
-- ``Embedded``: a constraint in another language (a JSON Schema), kept as it was written.
+- ``Embedded``: a constraint in another language (a JSON Schema, a Lark grammar), kept as it was
+  written.
 
 Invariants, which :meth:`Grammar.verify` checks: every name that occurs is defined; every rule can
 be reached from the start and derives some text; a rule has no production twice; no terminal is
@@ -45,28 +46,39 @@ class Term:
 class Special:
     """One token of the vocabulary: of this name, or with an id in ``ids`` (inclusive ranges).
 
-    ``negated``: any token but those. ``ids == ()`` and negated is any token at all.
+    ``negated``: any token but those, nor one named in ``others``. ``ids == ()`` and negated is any
+    token at all.
     """
 
     name: str | None = None
     ids: tuple[tuple[int, int], ...] = ()
     negated: bool = False
+    others: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         spelled = self.name
         if spelled is None:
             spelled = ",".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ids)
-            spelled = f"<[{spelled}]>"
+            spelled = f"<[{','.join(filter(None, (spelled, *self.others)))}]>"
         return f"!{spelled}" if self.negated else spelled
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """``kind`` is "json_schema"; ``value`` its JSON text."""
+    """A constraint in another language.
+
+    Attributes:
+        kind: "json_schema", or "lark": a grammar in Lark's syntax, with its own lexer and ignored
+            terminals, from its rule ``start``.
+        value: the schema's JSON text, or the grammar's text.
+        options: how a schema is read, the JSON text of an object of keyword arguments of
+            :meth:`structgen.Compiler.compile_json_schema`; "" is none.
+    """
 
     kind: str
     value: str
+    options: str = ""
 
 
 Symbol: TypeAlias = Ref | Term | Special | Embedded
@@ -182,10 +194,12 @@ class Grammar:
                 case Term(terminal):
                     used.add(terminal)
                 case Embedded(kind):
-                    _check(kind == "json_schema", f"embedded {kind} is known")
-                case Special(name, ids, negated):
+                    _check(kind in ("json_schema", "lark"), f"embedded {kind} is known")
+                    _check(kind == "json_schema" or not symbol.options, "options are of a schema")
+                case Special(name, ids, negated, others):
                     _check(name is None or not ids, "a special token is a name or ids")
                     _check(bool(name or ids or negated), "a special token is some token")
+                    _check(not others or (negated and name is None), "others are excluded tokens")
         _check(used == set(self.terminals), "terminals are those that are used")
         for name, defined in self.terminals.items():
             _check(name == defined.name, f"terminal {name} knows its name")

@@ -53,7 +53,7 @@ def read_lark(
         resolver: given the path of an import as a tuple of names, returns the text or None.
         folders: where else imports are looked for, before Lark's own library.
         base: the folder that relative imports (``%import .name.RULE``) start from.
-        grammars: texts that ``@name`` stands for.
+        grammars: texts that ``@name`` stands for, and that ``%import`` finds first, by name.
 
     Raises:
         GrammarSyntaxError: with line, column and a caret, also for what is not supported.
@@ -62,7 +62,13 @@ def read_lark(
     if len(text) > MAX_BYTES:
         raise LimitExceeded(limit="grammar_bytes", value=MAX_BYTES, where="the grammar's text")
     source = Source(text)
-    definitions = Definitions(Library(resolver, folders, base), grammars or {})
+    given = grammars or {}
+
+    def find(path: tuple[str, ...]) -> str | None:
+        found = given.get(".".join(path))
+        return resolver(path) if found is None and resolver is not None else found
+
+    definitions = Definitions(Library(find, folders, base), given)
     definitions.load(source, None if base is None else Path(base))
     return _Reader(definitions).read(source, start)
 

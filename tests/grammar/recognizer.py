@@ -3,14 +3,24 @@
 Independent of how grammars are read, and slow. It has no lexer: a text that it rejects is rejected
 whatever a lexer chooses; one that it accepts may be divided otherwise by longest matches. Only
 terminals that commit are chosen as a lexer would.
+
+A text may be a list of characters and names of special tokens. An embedded schema is left to the
+schema compiler, byte by byte, and every value that it ends is checked with ``jsonschema``.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from structgen.grammar.ir import Grammar, Ref, Term, Terminal
+import jsonschema
+
+from structgen.compiler import CompiledGrammar, Compiler
+from structgen.grammar.ir import Embedded, Grammar, Ref, Special, Term, Terminal
 from structgen.regular.charset import contains
+from structgen.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -20,10 +30,33 @@ class Verdict:
 
 
 class Unsupported(Exception):
-    """A special token or an embedded schema was needed."""
+    """A token that only a vocabulary knows, or an embedded grammar, was needed."""
 
 
-def matches(terminal: Terminal, text: str, begin: int) -> tuple[list[int], bool]:
+@cache
+def compiled(embedded: Embedded) -> CompiledGrammar:
+    compiler = Compiler(Vocabulary.byte_vocabulary(), cache_bytes=0)
+    options = json.loads(embedded.options or "{}")
+    return compiler.compile_json_schema(embedded.value, **options)
+
+
+def json_matches(embedded: Embedded, text: Sequence[str], begin: int) -> tuple[list[int], bool]:
+    """Where a value that begins here may end, and whether one may go on past the text."""
+    matcher = compiled(embedded).matcher()
+    schema = json.loads(embedded.value)
+    ends = []
+    for at in range(begin, len(text) + 1):
+        if matcher.is_accepting():
+            ends.append(at)
+            jsonschema.validate(json.loads("".join(text[begin:at])), schema)
+        if at == len(text):
+            return ends, True
+        if len(text[at]) != 1 or not matcher.accept_bytes(text[at].encode()):
+            return ends, False
+    raise AssertionError
+
+
+def matches(terminal: Terminal, text: Sequence[str], begin: int) -> tuple[list[int], bool]:
     """Where a token that begins here may end, and whether one may go on past the text."""
     ends: list[int] = []
     state = 0
@@ -38,7 +71,7 @@ def matches(terminal: Terminal, text: str, begin: int) -> tuple[list[int], bool]
             ends.append(at)
         if at == len(text):
             return ends, bool(terminal.dfa.offsets[state] < terminal.dfa.offsets[state + 1])
-        state = terminal.dfa.step(state, ord(text[at]))
+        state = terminal.dfa.step(state, ord(text[at])) if len(text[at]) == 1 else -1
         if state < 0:
             return ends, False
     raise AssertionError
@@ -57,7 +90,7 @@ def nullable_rules(grammar: Grammar) -> set[str]:
         found = more
 
 
-def recognize(grammar: Grammar, text: str) -> Verdict:
+def recognize(grammar: Grammar, text: str | list[str]) -> Verdict:
     nullable = nullable_rules(grammar)
     n = len(text)
     chart: list[dict] = [{} for _ in range(n + 1)]
@@ -87,6 +120,8 @@ def recognize(grammar: Grammar, text: str) -> Verdict:
         queue = list(chart[at])
         waiting: dict[str, list] = {}
         scans: dict[str, list] = {}
+        values: dict[Embedded, list] = {}
+        specials: dict[Special, list] = {}
         position = 0
         while position < len(queue):
             item = queue[position]
@@ -109,6 +144,10 @@ def recognize(grammar: Grammar, text: str) -> Verdict:
                         news.append((rule, body, dot + 1, origin))
                 elif isinstance(symbol, Term):
                     scans.setdefault(symbol.terminal, []).append((rule, body, dot + 1, origin))
+                elif isinstance(symbol, Embedded) and symbol.kind == "json_schema":
+                    values.setdefault(symbol, []).append((rule, body, dot + 1, origin))
+                elif isinstance(symbol, Special) and symbol.name and not symbol.negated:
+                    specials.setdefault(symbol, []).append((rule, body, dot + 1, origin))
                 else:
                     raise Unsupported(str(symbol))
             for new in news:
@@ -127,5 +166,15 @@ def recognize(grammar: Grammar, text: str) -> Verdict:
                     for place in after_ignored(end):
                         for item in scans[name]:
                             add(place, item)
+        for value, items in values.items():
+            ends, open_ended = json_matches(value, text, at)
+            prefix |= open_ended
+            for end in ends:
+                for item in items:
+                    add(end, item)
+        for special, items in specials.items():
+            if at < n and text[at] == special.name:
+                for item in items:
+                    add(at + 1, item)
     accept = any(rule == "" and dot == 1 for rule, _, dot, _ in chart[n])
     return Verdict(accept, accept or prefix or bool(chart[n]))
