@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from structgen.errors import (
+    CompileCancelled,
     GrammarSyntaxError,
     LimitExceeded,
     SchemaError,
@@ -21,7 +22,9 @@ from structgen.errors import (
 if TYPE_CHECKING:
     from structgen.bitmask import allocate_bitmask, apply_bitmask
     from structgen.compiler import CompiledGrammar, Compiler
+    from structgen.compose import concat, union
     from structgen.engine import LLM, Output, SamplingParams, generate
+    from structgen.grammar import tool_call_tag
     from structgen.limits import Limits
     from structgen.matcher import Matcher
     from structgen.vocabulary import Vocabulary
@@ -39,11 +42,15 @@ _LAZY = {
     "Vocabulary": "structgen.vocabulary",
     "allocate_bitmask": "structgen.bitmask",
     "apply_bitmask": "structgen.bitmask",
+    "concat": "structgen.compose",
     "generate": "structgen.engine",
+    "tool_call_tag": "structgen.grammar",
+    "union": "structgen.compose",
 }
 
 __all__ = [
     "LLM",
+    "CompileCancelled",
     "CompiledGrammar",
     "Compiler",
     "GrammarSyntaxError",
@@ -60,7 +67,10 @@ __all__ = [
     "__version__",
     "allocate_bitmask",
     "apply_bitmask",
+    "concat",
     "generate",
+    "tool_call_tag",
+    "union",
 ]
 
 

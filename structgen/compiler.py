@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from structgen.automaton.lift import DONE
 from structgen.automaton.tables import Automaton
+from structgen.budget import Budget, Cancel, spending
 from structgen.errors import LimitExceeded, StructgenError, UnsupportedGrammarError
+from structgen.json_text import read_json, write_json
 from structgen.limits import Limits
 from structgen.masks.grammar import MaskGrammar
 from structgen.masks.tokens import TokenTables
@@ -24,6 +26,10 @@ from structgen.schema.compile import add_schema
 from structgen.schema.library import Library
 from structgen.schema.options import SchemaOptions
 from structgen.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from structgen.grammar.ir import Grammar
+    from structgen.pushdown import Built
 
 FORMAT_VERSION = 1
 
@@ -44,17 +50,51 @@ class CompiledGrammar:
         self._limits = limits
         self._masks, self._start, self._source = masks, start, source
         self.vocabulary = vocabulary
-        self.warnings: list[str] = list(warnings)
+        self._warnings = list(warnings)
+        self._conflict: str | None = None
+        self._looked = False
         self._seconds = seconds
+        # A grammar in rules, and how it was placed; for those who look inside.
+        self.rules: tuple[Grammar, Built] | None = None
 
     def matcher(self) -> Matcher:
         """A matcher at the empty text."""
         return Matcher(self._masks, self._start)
 
     @property
+    def kind(self) -> str:
+        """What it was compiled from: "json_schema", "regex", "choice", "lark", "ebnf"..."""
+        return self._source["kind"]
+
+    @property
+    def automaton(self) -> Automaton:
+        """The tables, which grow as texts are generated; for those who look inside."""
+        return self._masks.automaton
+
+    @property
+    def start(self) -> int:
+        """The automaton's state at the empty text."""
+        return self._start
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the grammar's own tables and rows so far; they grow as texts are generated."""
         return self._masks.nbytes
+
+    @property
+    def warnings(self) -> list[str]:
+        """For people: what is enforced in part or has no effect, and what makes it slow.
+
+        A grammar that is not LR(1) is named here, with a text that shows it, where a conflict is
+        found among the item sets nearest to the start.
+        """
+        if not self._looked and self.rules is not None:
+            from structgen.masks.decode import MAX_SET
+            from structgen.pushdown.conflicts import warning
+
+            self._conflict = warning(self.rules[1], MAX_SET)
+            self._looked = True
+        return self._warnings + ([] if self._conflict is None else [self._conflict])
 
     @property
     def stats(self) -> dict[str, int | float]:
@@ -78,11 +118,9 @@ class CompiledGrammar:
 
         Tables are built lazily and compile in milliseconds, so they are not part of it.
         """
-        if self._source["options"] is None or self._source["text"] is None:
-            raise StructgenError(
-                "a grammar with a resolver function or Decimal numbers cannot be serialized"
-            )
-        return json.dumps(
+        if self._source["options"] is None:
+            raise StructgenError("a grammar with a resolver function cannot be serialized")
+        return write_json(
             {
                 "structgen": FORMAT_VERSION,
                 "vocabulary": self.vocabulary.fingerprint,
@@ -95,7 +133,7 @@ class CompiledGrammar:
     def deserialize(data: bytes, vocabulary: Vocabulary) -> CompiledGrammar:
         """The grammar that :meth:`serialize` wrote; for the same vocabulary only."""
         try:
-            source = json.loads(data)
+            source = read_json(data)
             version, fingerprint = source.pop("structgen"), source.pop("vocabulary")
             kind, options = source["kind"], source["options"]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -115,6 +153,9 @@ class CompiledGrammar:
             "json_schema": compiler.compile_json_schema,
             "regex": compiler.compile_regex,
             "choice": compiler.compile_choice,
+            "lark": compiler.compile_lark,
+            "ebnf": compiler.compile_ebnf,
+            "structural_tag": compiler.compile_structural_tag,
         }
         if not isinstance(kind, str) or kind not in methods:
             raise StructgenError(f"serialized grammar of unknown kind {kind!r}")
@@ -142,11 +183,17 @@ class Compiler:
         self._tokens = TokenTables.of(vocabulary)
         self._cache_bytes = cache_bytes
         self._cache: OrderedDict[Any, CompiledGrammar] = OrderedDict()
-        self._libraries: dict[str, tuple[Library, MaskGrammar]] = {}
+        self._libraries: dict[tuple[str, str], tuple[Library, MaskGrammar]] = {}
         self._lock = threading.RLock()
 
     def compile_json_schema(
-        self, schema: Any, *, whitespace: str = "flexible", **options: Any
+        self,
+        schema: Any,
+        *,
+        whitespace: str = "flexible",
+        escapes: str = "any",
+        cancel: Cancel | None = None,
+        **options: Any,
     ) -> CompiledGrammar:
         """Compile a JSON Schema.
 
@@ -155,10 +202,15 @@ class Compiler:
                 ``TypeAdapter`` takes.
             whitespace: ``"compact"`` (none), ``"flexible"`` (any JSON whitespace between tokens,
                 each run at most ``limits.whitespace`` long) or a pattern of whitespace.
+            escapes: ``"any"`` (every legal spelling of a string) or ``"minimal"`` (one: escaped is
+                only what JSON requires).
             options: ``property_order``, ``unsupported``, ``additional_properties``, ``formats``;
                 see :class:`structgen.schema.options.SchemaOptions`.
+            cancel: a :class:`threading.Event`, or anything with ``is_set()``: once it is set, the
+                compilation stops. All ``compile_*`` methods take it.
 
         Raises:
+            CompileCancelled: ``cancel`` was set.
             SchemaError: malformed, or satisfied by no value.
             UnsupportedSchemaError: a constraint that is not enforced (keyword and JSON Pointer).
             LimitExceeded: a bound of ``limits`` was reached.
@@ -169,43 +221,45 @@ class Compiler:
             schema = resolve_schema(schema).schema
         if not isinstance(whitespace, str):
             raise StructgenError(f"whitespace is a string, not {whitespace!r:.40}")
+        if not isinstance(escapes, str):
+            raise StructgenError(f"escapes is a string, not {escapes!r:.40}")
         started = time.perf_counter()
         try:
             chosen = SchemaOptions(**options)
         except TypeError as error:
             raise StructgenError(f"compile_json_schema: {error}") from None
         try:
-            settings = {"whitespace": whitespace, **chosen.to_json()}
+            settings = {"whitespace": whitespace, "escapes": escapes, **chosen.to_json()}
         except TypeError:
             settings = None  # a resolver: neither cached nor serialized
 
         def build() -> CompiledGrammar:
-            library, shared = self._library(whitespace)
+            library, shared = self._library(whitespace, escapes)
             automaton = Automaton(library.automaton, max_states=self.limits.states)
             start, warnings = add_schema(automaton, library, schema, self.limits, chosen)
             masks = MaskGrammar(self._tokens, automaton, shared)
-            # As text: the caller may change the dict later. Decimals have no text in JSON here.
-            try:
-                text = json.dumps(schema)
-            except TypeError:
-                text = None
-            source = {"kind": "json_schema", "text": text, "options": settings}
+            # As text: the caller may change the dict later.
+            source = {"kind": "json_schema", "text": write_json(schema), "options": settings}
             return self._finish(masks, start, source, warnings, started)
 
         if self._cache_bytes <= 0 or settings is None:
-            return build()
+            return self._run(build, cancel)
         try:
             # Not json.dumps, which writes the keys 1 and "1" alike.
-            key = ("json_schema", repr(schema), json.dumps(settings))
-        except RecursionError:
-            return build()  # the compiler says what is wrong with it
-        return self._cached(key, build)
+            key = ("json_schema", repr(schema), write_json(settings))
+        except (RecursionError, TypeError, ValueError):
+            return self._run(build, cancel)  # the compiler says what is wrong with it
+        return self._cached(key, build, cancel)
 
-    def compile_json(self, *, whitespace: str = "flexible") -> CompiledGrammar:
-        """Any JSON value."""
-        return self.compile_json_schema(True, whitespace=whitespace)
+    def compile_json(
+        self, *, whitespace: str = "flexible", escapes: str = "any", cancel: Cancel | None = None
+    ) -> CompiledGrammar:
+        """Any JSON value; the options are those of :meth:`compile_json_schema`."""
+        return self.compile_json_schema(True, whitespace=whitespace, escapes=escapes, cancel=cancel)
 
-    def compile_choice(self, choices: Sequence[str]) -> CompiledGrammar:
+    def compile_choice(
+        self, choices: Sequence[str], *, cancel: Cancel | None = None
+    ) -> CompiledGrammar:
         """One of the given texts, exactly."""
         from structgen.regular.bytewise import choices_to_bytes
 
@@ -227,9 +281,10 @@ class Compiler:
         return self._cached(
             ("choice", tuple(choices)),
             lambda: self._compile_bytes(lambda: choices_to_bytes(choices), source),
+            cancel,
         )
 
-    def compile_regex(self, pattern: str) -> CompiledGrammar:
+    def compile_regex(self, pattern: str, *, cancel: Cancel | None = None) -> CompiledGrammar:
         """A text that matches an ECMA-262 regular expression from beginning to end."""
         from structgen.regular.bytewise import utf8
         from structgen.regular.ecma import compile_full
@@ -242,34 +297,93 @@ class Compiler:
             lambda: self._compile_bytes(
                 lambda: utf8(compile_full(pattern, max_states=self.limits.pattern_states)), source
             ),
+            cancel,
         )
 
-    def compile_lark(self, text: str, *, start: str = "start") -> CompiledGrammar:
-        """Lark grammars are not supported yet."""
-        raise UnsupportedGrammarError(
-            "Lark grammars are not supported yet; JSON Schema, regex, choice and JSON are"
+    def compile_lark(
+        self,
+        text: str,
+        *,
+        start: str = "start",
+        grammars: Mapping[str, str] | None = None,
+        folder: str | Path | None = None,
+        cancel: Cancel | None = None,
+    ) -> CompiledGrammar:
+        """A text of a Lark grammar.
+
+        Args:
+            text: the grammar, in Lark's dialect with ``%json``, ``%regex`` and special tokens; see
+                ``docs/grammars.md``.
+            start: the start rule.
+            grammars: grammars by name that ``text`` imports or refers to.
+            folder: where ``%import .name.RULE`` finds files; without it, nowhere.
+
+        Raises:
+            GrammarSyntaxError: the grammar cannot be read; with line, column and a caret.
+            UnsupportedGrammarError: a construct that is not supported.
+            LimitExceeded: a bound of ``limits`` was reached.
+        """
+        from structgen.grammar import read_lark
+
+        _check_text("a Lark grammar", text)
+        options = {
+            "start": start,
+            "grammars": None if grammars is None else dict(grammars),
+            "folder": None if folder is None else str(folder),
+        }
+        source = {"kind": "lark", "text": text, "options": options}
+        return self._compile_grammar(
+            lambda: read_lark(text, start, base=folder, grammars=grammars), source, cancel
         )
 
-    def compile_ebnf(self, text: str, *, root: str = "root") -> CompiledGrammar:
-        """EBNF grammars are not supported yet."""
-        raise UnsupportedGrammarError(
-            "EBNF grammars are not supported yet; JSON Schema, regex, choice and JSON are"
-        )
+    def compile_ebnf(
+        self, text: str, *, root: str = "root", cancel: Cancel | None = None
+    ) -> CompiledGrammar:
+        """A text of a grammar in GBNF (llama.cpp) or XGrammar's EBNF; ``root`` is its start rule.
 
-    def compile_structural_tag(self, spec: Any) -> CompiledGrammar:
-        """Structural tags are not supported yet."""
-        raise UnsupportedGrammarError(
-            "structural tags are not supported yet; JSON Schema, regex, choice and JSON are"
+        Raises:
+            GrammarSyntaxError: the grammar cannot be read; with line, column and a caret.
+            UnsupportedGrammarError: a construct that is not supported.
+            LimitExceeded: a bound of ``limits`` was reached.
+        """
+        from structgen.grammar import read_ebnf
+
+        _check_text("an EBNF grammar", text)
+        source = {"kind": "ebnf", "text": text, "options": {"root": root}}
+        return self._compile_grammar(lambda: read_ebnf(text, root), source, cancel)
+
+    def compile_structural_tag(
+        self, spec: Mapping[str, Any] | str, *, cancel: Cancel | None = None
+    ) -> CompiledGrammar:
+        """Free text with tags in it: tool calls, reasoning, citations.
+
+        Args:
+            spec: a dict or JSON text in XGrammar's documented form, or OpenAI's older one with
+                ``structures`` and ``triggers``; see ``docs/structural-tags.md``. Where a string
+                of it names a special token of the vocabulary, it stands for that token.
+
+        Raises:
+            GrammarSyntaxError, SchemaError, UnsupportedGrammarError: with the place in the
+                specification as a JSON Pointer.
+            LimitExceeded: a bound of ``limits`` was reached.
+        """
+        from structgen.grammar import read_structural_tag
+
+        source = {"kind": "structural_tag", "text": spec, "options": {}}
+        specials = self.vocabulary.special_tokens
+        return self._compile_grammar(
+            lambda: read_structural_tag(spec, special_tokens=specials), source, cancel
         )
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _library(self, whitespace: str) -> tuple[Library, MaskGrammar]:
-        """The frames that depend on no schema, built once for a kind of whitespace."""
+    def _library(self, whitespace: str, escapes: str) -> tuple[Library, MaskGrammar]:
+        """The frames that depend on no schema, built once for these options."""
         with self._lock:
-            found = self._libraries.pop(whitespace, None)
+            found = self._libraries.pop((whitespace, escapes), None)
             if found is None:
-                library = Library(whitespace, self.limits.whitespace, self._tokens.usable_bytes())
+                usable = self._tokens.usable_bytes()
+                library = Library(whitespace, self.limits.whitespace, usable, escapes=escapes)
                 masks = MaskGrammar(self._tokens, library.automaton)
                 masks.store.set_library(
                     int(library.string_states[DONE]), library.end, library.counted_string
@@ -277,7 +391,7 @@ class Compiler:
                 found = (library, masks)
                 if len(self._libraries) >= 16:  # explicit patterns: keep the most recent ones
                     self._libraries.pop(next(iter(self._libraries)))
-            self._libraries[whitespace] = found
+            self._libraries[whitespace, escapes] = found
             return found
 
     def _compile_bytes(self, make: Callable[[], Any], source: dict[str, Any]) -> CompiledGrammar:
@@ -296,6 +410,32 @@ class Compiler:
         start = place_bytes(automaton, dfa)
         return self._finish(MaskGrammar(self._tokens, automaton), start, source, (), started)
 
+    def _compile_grammar(
+        self, read: Callable[[], Grammar], source: dict[str, Any], cancel: Cancel | None
+    ) -> CompiledGrammar:
+        """A grammar in rules, with what it embeds."""
+        from structgen.grammar_builder import GrammarBuilder, library_kind
+
+        def build() -> CompiledGrammar:
+            started = time.perf_counter()
+            grammar = read()
+            kind = library_kind(grammar)
+            library, shared = (None, None) if kind is None else self._library(*kind)
+            base = None if library is None else library.automaton
+            automaton = Automaton(base, max_states=self.limits.states)
+            builder = GrammarBuilder(automaton, library, self.vocabulary, self.limits)
+            start, built = builder.start(grammar)
+            masks = MaskGrammar(self._tokens, automaton, shared)
+            compiled = self._finish(masks, start, source, builder.warnings, started)
+            compiled.rules = (grammar, built)
+            return compiled
+
+        try:
+            key = (source["kind"], write_json(source))
+        except (RecursionError, TypeError, ValueError):
+            return self._run(build, cancel)  # the reader says what is wrong with it
+        return self._cached(key, build, cancel)
+
     def _finish(
         self,
         masks: MaskGrammar,
@@ -305,19 +445,28 @@ class Compiler:
         started: float,
     ) -> CompiledGrammar:
         seconds = time.perf_counter() - started
+        masks.limits = self.limits
         return CompiledGrammar(
             masks, start, source, self.vocabulary, warnings, seconds, self.limits
         )
 
-    def _cached(self, key: Any, build: Callable[[], CompiledGrammar]) -> CompiledGrammar:
-        if self._cache_bytes <= 0:
+    def _run(self, build: Callable[[], CompiledGrammar], cancel: Cancel | None) -> CompiledGrammar:
+        """Build within the time and memory of the limits."""
+        limits = self.limits
+        with spending(Budget(limits.compile_seconds, limits.memory_bytes, cancel)):
             return build()
+
+    def _cached(
+        self, key: Any, build: Callable[[], CompiledGrammar], cancel: Cancel | None
+    ) -> CompiledGrammar:
+        if self._cache_bytes <= 0:
+            return self._run(build, cancel)
         with self._lock:
             grammar = self._cache.get(key)
             if grammar is not None:
                 self._cache.move_to_end(key)
                 return grammar
-        grammar = build()
+        grammar = self._run(build, cancel)
         with self._lock:
             grammar = self._cache.setdefault(key, grammar)
             # Grammars grow as they are used, so the sum is taken when one is added.
@@ -325,3 +474,8 @@ class Compiler:
             while total > self._cache_bytes and len(self._cache) > 1:
                 total -= self._cache.popitem(last=False)[1].nbytes
         return grammar
+
+
+def _check_text(what: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise StructgenError(f"{what} is a string, not {text!r:.40}")

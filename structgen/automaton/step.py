@@ -16,12 +16,18 @@ TARGET, ARG, COUNT = range(3)  # edges
 POOL_RETURN, POOL_COUNTER, POOL_PARENT, POOL_RELATIVE = range(4)
 
 DEAD = -1  # edge target: no transition
+FORK = -(1 << 30)  # edge target FORK - n: n edges from ARG on, each of which may be the right one
 INHERIT = 1 << 30  # added to the return point of a push: the inner frame keeps the counter
+SEVERAL = 1 << 29  # ARG of a move: an entry of ``pushes``, not a return point
 UNBUILT = -1  # states[q, MAP] of a state whose edges have not been built yet
+UNKNOWN = -2  # a goto that must be asked for
 NO_LIMIT = 2**31 - 1
 
+# A goto to be built is named by one negative number: -1 - (return point << CLASS_BITS | class).
+CLASS_BITS = 24
+
 # What a step answers.
-S_DEAD, S_OK, S_EXIT, S_UNBUILT, S_FULL = range(5)
+S_DEAD, S_OK, S_EXIT, S_UNBUILT, S_FULL, S_FORK = range(6)
 
 
 @nb.njit(inline="always")
@@ -51,15 +57,24 @@ def _admits(states, track, q, v, relative):
 
 
 @nb.njit(inline="always")
-def step(states, maps, edges, returns, gotos, pool, track, q, v, relative, sp, top, byte):
+def step(states, maps, edges, returns, gotos, pushes, pool, track, q, v, relative, sp, top, byte):
     """Consume ``byte``; returns ``(status, q, v, relative, sp, top)``.
 
     ``relative`` is the amount added to the base frame's initial counter so far, or -1 where the
     counter no longer depends on it. On ``S_EXIT`` (a pop below the known stack) ``q`` is the final
-    class; on ``S_UNBUILT`` it is the state that must be built first.
+    class; on ``S_UNBUILT`` it is the state (or the goto) that must be built first; on ``S_FORK`` it
+    is the edge with the alternatives, which the caller tries one by one with :func:`follow`.
     """
+    e = states[q, BASE] + np.int64(maps[states[q, MAP], byte])
+    return follow(
+        states, maps, edges, returns, gotos, pushes, pool, track, e, v, relative, sp, top, byte
+    )
+
+
+@nb.njit(inline="always")
+def follow(states, maps, edges, returns, gotos, pushes, pool, track, e, v, relative, sp, top, byte):
+    """Consume ``byte`` by edge ``e``; returns what :func:`step` does."""
     while True:
-        e = states[q, BASE] + np.int64(maps[states[q, MAP], byte])
         t = edges[e, TARGET]
         if t >= 0:
             count = edges[e, COUNT]
@@ -72,29 +87,41 @@ def step(states, maps, edges, returns, gotos, pool, track, q, v, relative, sp, t
                 relative = np.int64(-1)
             r = edges[e, ARG]
             if r >= 0:
-                if top >= pool.shape[0]:
-                    return S_FULL, np.int64(q), v, relative, sp, top
-                pool[top, POOL_RETURN] = r & ~INHERIT
-                pool[top, POOL_COUNTER] = v
-                pool[top, POOL_PARENT] = sp
-                pool[top, POOL_RELATIVE] = relative
-                sp = top
-                top += 1
-                if r < INHERIT:
-                    v = np.int64(0)
-                    relative = np.int64(-1)
+                following = np.int64(-1)
+                if r & SEVERAL:
+                    following = np.int64(pushes[r & ~SEVERAL, 1])
+                    r = pushes[r & ~SEVERAL, 0]
+                while True:
+                    if top >= pool.shape[0]:
+                        return S_FULL, np.int64(e), v, relative, sp, top
+                    pool[top, POOL_RETURN] = r & ~INHERIT
+                    pool[top, POOL_COUNTER] = v
+                    pool[top, POOL_PARENT] = sp
+                    pool[top, POOL_RELATIVE] = relative
+                    sp = top
+                    top += 1
+                    if r < INHERIT:
+                        v = np.int64(0)
+                        relative = np.int64(-1)
+                    if following < 0:
+                        break
+                    r = pushes[following, 0]
+                    following = np.int64(pushes[following, 1])
             if not _admits(states, track, t, v, relative):
                 return S_DEAD, np.int64(t), v, relative, sp, top
             if states[t, MAP] == UNBUILT:
                 return S_UNBUILT, np.int64(t), v, relative, sp, top
             return S_OK, np.int64(t), v, relative, sp, top
         if t == DEAD:
-            return S_DEAD, np.int64(q), v, relative, sp, top
+            return S_DEAD, np.int64(e), v, relative, sp, top
+        if t < FORK:
+            return S_FORK, np.int64(e), v, relative, sp, top
         status, q, v, relative, sp = pop(
             states, returns, gotos, pool, track, -2 - t, edges[e, ARG], sp
         )
         if status != S_OK:
             return status, np.int64(q), v, relative, sp, top
+        e = states[q, BASE] + np.int64(maps[states[q, MAP], byte])
 
 
 @nb.njit(inline="always")
@@ -117,11 +144,15 @@ def pop(states, returns, gotos, pool, track, cls, frames, sp):
 def go_to(states, returns, gotos, track, r, cls, v, relative):
     """Continue at return point ``r`` with class ``cls``; returns ``(status, q, v, relative)``."""
     if cls >= returns[r, 1]:
+        if returns[r, 2]:
+            return S_UNBUILT, -1 - (np.int64(r) << CLASS_BITS | np.int64(cls)), v, relative
         return S_DEAD, np.int64(0), v, relative
     g = returns[r, 0] + cls
     q = np.int64(gotos[g, 0])
     count = gotos[g, 1]
     if q < 0:
+        if q == UNKNOWN:
+            return S_UNBUILT, -1 - (np.int64(r) << CLASS_BITS | np.int64(cls)), v, relative
         return S_DEAD, q, v, relative
     if count > 0:
         v += count

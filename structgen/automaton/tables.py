@@ -12,13 +12,19 @@ states   [N, 5]       MAP   row of ``maps`` (its byte classes), -1 where not bui
                       END   final class at the end of the text, -1 where it must go on; leaves
                             one frame
 maps     [M, 256]     uint8, byte -> byte class; equal maps are stored once
-edges    [E, 3]       TARGET >= 0: move there; -1: dead; -2 - c: pop with final class c
+edges    [E, 3]       TARGET >= 0: move there; -1: dead; -2 - c: pop with final class c;
+                             FORK - n: one of n edges, which one is not known yet
                       ARG    of a move: return point to push first, or -1 (bit 30: the inner
-                             frame begins with the outer one's counter instead of 0);
-                             of a pop: number of frames to leave (1, or a reduction's length)
+                             frame begins with the outer one's counter instead of 0; bit 29:
+                             an entry of ``pushes`` instead of a return point);
+                             of a pop: number of frames to leave (1, or a reduction's length);
+                             of a fork: the first of its edges
                       COUNT  change of the frame's counter: 0 none, n > 0 add n, -1 - n set to n
-returns  [R, 2]       first entry in ``gotos`` and number of final classes
-gotos    [G, 2]       state to continue in for a final class, or -1, and the change of the counter
+returns  [R, 3]       first entry in ``gotos``, number of final classes there, and 1 where what
+                      is not there must be asked for
+gotos    [G, 2]       state to continue in for a final class, -1 or -2 (not known yet), and the
+                      change of the counter
+pushes   [P, 2]       a return point to push and the next entry (the frame above it), or -1
 ======== ============ ======================================================================
 
 A pop consumes nothing: the same byte is looked up again in the state that ``gotos`` names. The
@@ -33,18 +39,23 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from structgen import budget
 from structgen.automaton.step import (
     ARG,
     BASE,
+    CLASS_BITS,
     DEAD,
     END,
+    FORK,
     HI,
     INHERIT,
     LO,
     MAP,
     NO_LIMIT,
+    SEVERAL,
     TARGET,
     UNBUILT,
+    UNKNOWN,
 )
 from structgen.errors import LimitExceeded
 
@@ -70,6 +81,9 @@ def set_counter(value: int) -> int:
     return -1 - value
 
 
+TABLES = ("states", "maps", "edges", "returns", "gotos", "pushes")
+
+
 class Automaton:
     """Growable tables (see the module's text) and the builders of states not built yet.
 
@@ -81,20 +95,30 @@ class Automaton:
         self.on_grow: Callable[[], None] | None = None
         # States inside a string of any text whose length is bounded: (lowest, highest).
         self.counted: dict[int, tuple[int, int]] = {}
+        # By return point: 0, or 1 + the least number of different values that an item may have
+        # which returns there and must differ from the array's others (see masks/unique.py).
+        self.unique = np.zeros(16, np.int64)
+        self.has_unique, self.least_room = False, NO_LIMIT
+        self.forks = False  # does some edge have alternatives?
+        self.symbols = False  # are there tokens that a text must be, whatever they spell?
         self._builders: dict[int, Callable[[int], None]] = {}
+        self._resolvers: dict[int, Callable[[int], int]] = {}
+        self._push_ids: dict[tuple[int, ...], int] = {}
         self._map_ids: dict[bytes, int]
         if base is None:
             self.states = np.zeros((64, 5), np.int32)
             self.maps = np.zeros((16, 256), np.uint8)
             self.edges = np.zeros((256, 3), np.int32)
-            self.returns = np.zeros((16, 2), np.int32)
+            self.returns = np.zeros((16, 3), np.int32)
             self.gotos = np.zeros((16, 2), np.int32)
+            self.pushes = np.zeros((1, 2), np.int32)
             self.n_states = self.n_maps = self.n_edges = self.n_returns = self.n_gotos = 0
+            self.n_pushes = 0
             self._map_ids = {}
             self.class_map(bytes(256))  # map 0: one class; the states that only end their frame
         else:
             # The library's states keep their numbers in every grammar, so their rows are shared.
-            for name in ("states", "maps", "edges", "returns", "gotos"):
+            for name in TABLES:
                 n = getattr(base, "n_" + name)
                 old = getattr(base, name)
                 new = np.empty((n + n // 2 + 64, *old.shape[1:]), old.dtype)
@@ -109,10 +133,14 @@ class Automaton:
         """Room for ``extra`` more rows of a table; returns the index of the first."""
         array: np.ndarray = getattr(self, name)
         n: int = getattr(self, "n_" + name)
-        if name == "states" and n + extra > self.max_states:
-            raise LimitExceeded(limit="states", value=self.max_states, where="the automaton")
+        if name == "states":
+            budget.check("the automaton")
+            if n + extra > self.max_states:
+                raise LimitExceeded(limit="states", value=self.max_states, where="the automaton")
         if n + extra > array.shape[0]:
-            grown = np.zeros((max(2 * array.shape[0], n + extra), *array.shape[1:]), array.dtype)
+            room = max(2 * array.shape[0], n + extra)
+            budget.charge(array[:1].nbytes * (room - array.shape[0]), "the automaton")
+            grown = np.zeros((room, *array.shape[1:]), array.dtype)
             grown[:n] = array[:n]
             setattr(self, name, grown)
             if self.on_grow is not None:
@@ -122,8 +150,7 @@ class Automaton:
 
     @property
     def nbytes(self) -> int:
-        tables = (self.states, self.maps, self.edges, self.returns, self.gotos)
-        return sum(t.nbytes for t in tables) + 320 * len(self._map_ids) + 200 * len(self._builders)
+        return sum(getattr(self, name).nbytes for name in TABLES) + 320 * len(self._map_ids) + 200 * len(self._builders)
 
     # -- building -------------------------------------------------------------------------------
 
@@ -161,6 +188,10 @@ class Automaton:
         row[BASE] = base
         row[END] = end
         row[MAP] = class_map
+
+    def set_end(self, q: int, cls: int) -> None:
+        """A text may end in built state ``q`` with class ``cls``, whatever was said before."""
+        self.states[q, END] = cls
 
     def set_bytes(self, q: int, by_byte: Iterable[tuple[bytes, Edge]], *, end: int = -1) -> None:
         """Give state ``q`` edges by the bytes that take them; every other byte is dead."""
@@ -200,14 +231,123 @@ class Automaton:
         base = self._reserve("gotos", len(gotos))
         self.gotos[base : base + len(gotos)] = gotos
         r = self._reserve("returns", 1)
-        self.returns[r] = (base, len(gotos))
+        self.returns[r] = (base, len(gotos), 0)
         return r
+
+    def new_lazy_return(self, resolve: Callable[[int], int]) -> int:
+        """A return point whose gotos are asked for: ``resolve(class)`` is a state, or -1."""
+        r = self._reserve("returns", 1)
+        self.returns[r] = (0, 0, 1)
+        self._resolvers[r] = resolve
+        return r
+
+    def _resolve(self, r: int, cls: int) -> None:
+        """Fill in the goto of return point ``r`` for ``cls``."""
+        target = self._resolvers[r](cls)
+        base, size, lazy = self.returns[r].tolist()
+        if cls >= size:
+            # The old entries stay behind: a kernel that runs beside this one may read them.
+            room = max(8, 2 * size, cls + 1)
+            moved = self._reserve("gotos", room)
+            self.gotos[moved : moved + room] = (UNKNOWN, 0)
+            self.gotos[moved : moved + size] = self.gotos[base : base + size]
+            self.returns[r] = (moved, room, lazy)
+            base = moved
+        self.gotos[base + cls] = (target, 0)
+
+    def several(self, return_points: Sequence[int]) -> int:
+        """The ARG of a move that pushes these return points, the last on top; -1 for none."""
+        if len(return_points) < 2:
+            return return_points[0] if return_points else -1
+        key = tuple(return_points)
+        found = self._push_ids.get(key)
+        if found is None:
+            found = self._reserve("pushes", len(key))
+            following = [*range(found + 1, found + len(key)), -1]
+            self.pushes[found : found + len(key)] = list(zip(key, following, strict=True))
+            self._push_ids[key] = found
+        return found | SEVERAL
+
+    def fork(self, edges: Sequence[Edge]) -> Edge:
+        """One edge for several, of which more than one may turn out right."""
+        if len(edges) < 2:
+            return edges[0] if edges else NO_EDGE
+        first = self._reserve("edges", len(edges))
+        self.edges[first : first + len(edges)] = edges
+        self.forks = True
+        return (FORK - len(edges), first, 0)
+
+    def alternatives(self, q: int, byte: int) -> list[Edge]:
+        """The edges of built state ``q`` by a byte: none, one, or a fork's."""
+        target, arg, count = self.edges[self.states[q, BASE] + self.maps[self.states[q, MAP], byte]]
+        if target < FORK:
+            return [tuple(edge) for edge in self.edges[arg : arg + FORK - target].tolist()]
+        return [] if target == DEAD else [(int(target), int(arg), int(count))]
+
+    def undecided(self, start: int) -> int:
+        """A copy of state ``start`` whose frames may end wherever they are final.
+
+        A number's frame goes on with every byte that can be its own. In the copy it may also end
+        before such a byte. Only what is read in the frames that ``start`` itself enters is copied.
+        """
+        copies: dict[int, int] = {}
+        waiting: list[int] = []
+
+        def copy(q: int) -> int:
+            if q not in copies:
+                lo, hi = self.states[q, LO : HI + 1].tolist()
+                copies[q] = self.reserve_state(lo=lo, hi=hi)
+                waiting.append(q)
+            return copies[q]
+
+        self.build(start)
+        root = self.reserve_state()
+        queue = [(start, root)]
+        for q, twin in queue:
+            self.build(q)
+            class_map, base, end = self.states[q, [MAP, BASE, END]].tolist()
+            n = int(self.maps[class_map].max()) + 1
+            edges = []
+            for target, arg, count in self.edges[base : base + n].tolist():
+                enters = (arg >= 0) == (q == start)
+                edge = (copy(target) if target >= 0 and enters else target, arg, count)
+                if end >= 0 and target >= 0:
+                    edge = self.fork([edge, pop(end)])
+                edges.append(edge)
+            self.set_state(twin, class_map, edges, end=end)
+            queue += [(other, copies[other]) for other in waiting]
+            waiting.clear()
+        return root
+
+    def pushed(self, arg: int) -> tuple[int, ...]:
+        """The return points that a move with this ARG pushes."""
+        if arg < 0 or not arg & SEVERAL:
+            return () if arg < 0 else (arg,)
+        found = []
+        entry = arg & ~SEVERAL
+        while entry >= 0:
+            point, entry = self.pushes[entry].tolist()
+            found.append(point)
+        return tuple(found)
+
+    def mark_unique(self, return_point: int, room: int) -> None:
+        """Values that return to ``return_point`` are items that differ; see ``unique``."""
+        if return_point >= len(self.unique):
+            grown = np.zeros(2 * return_point, np.int64)
+            grown[: len(self.unique)] = self.unique
+            self.unique = grown
+        self.unique[return_point] = 1 + room
+        self.least_room = min(self.least_room, room)
 
     def is_built(self, q: int) -> bool:
         return self.states[q, MAP] != UNBUILT
 
     def build(self, q: int) -> None:
-        """Build a state that was entered for the first time."""
+        """Build a state that was entered for the first time, or a goto (see ``CLASS_BITS``)."""
+        if q < 0:
+            r, cls = divmod(-1 - q, 1 << CLASS_BITS)
+            self._resolve(r, cls)
+            return
         while self.states[q, MAP] == UNBUILT:
             self._builders[q](q)  # kept until it succeeded, so that a failure can be repeated
             del self._builders[q]
@@ -237,13 +377,23 @@ class Automaton:
         _check(states[:, LO] <= states[:, HI], np.arange(n), "state that admits no counter value")
         moves = np.flatnonzero(edges[:, TARGET] >= 0)
         _check(edges[moves, TARGET] < n, moves, "edge to a state that does not exist")
-        points = np.where(edges[moves, ARG] < 0, 0, edges[moves, ARG] & ~INHERIT)
-        _check((edges[moves, ARG] < 0) | (points < self.n_returns), moves, "unknown return point")
-        pops = np.flatnonzero(edges[:, TARGET] < DEAD)
+        args = edges[moves, ARG]
+        lists = (args >= 0) & (args & SEVERAL != 0)
+        points = np.where(args < 0, 0, args & ~(INHERIT | SEVERAL))
+        top = np.where(lists, self.n_pushes, self.n_returns)
+        _check((args < 0) | (points < top), moves, "unknown return point")
+        pushes = self.pushes[: self.n_pushes]
+        _check(pushes[:, 0] < self.n_returns, np.arange(len(pushes)), "unknown return point")
+        pops = np.flatnonzero((edges[:, TARGET] < DEAD) & (edges[:, TARGET] >= FORK))
         _check(edges[pops, ARG] >= 1, pops, "pop of no frame")
+        forks = np.flatnonzero(edges[:, TARGET] < FORK)
+        ends = edges[forks, ARG] + (FORK - edges[forks, TARGET])
+        _check((edges[forks, ARG] >= 0) & (ends <= self.n_edges), forks, "fork out of range")
         returns, gotos = self.returns[: self.n_returns], self.gotos[: self.n_gotos]
-        _check(returns.sum(axis=1) <= self.n_gotos, np.arange(len(returns)), "gotos out of range")
-        _check((gotos[:, 0] >= -1) & (gotos[:, 0] < n), np.arange(len(gotos)), "goto out of range")
+        ends = returns[:, 0] + returns[:, 1]
+        _check(ends <= self.n_gotos, np.arange(len(returns)), "gotos out of range")
+        good = (gotos[:, 0] >= UNKNOWN) & (gotos[:, 0] < n)
+        _check(good, np.arange(len(gotos)), "goto out of range")
         waiting = set(np.flatnonzero(states[:, MAP] == UNBUILT).tolist())
         if waiting != set(self._builders):
             odd = min(waiting ^ set(self._builders))
@@ -276,16 +426,24 @@ class Automaton:
         for q in order:
             if len(order) > limit or not self.is_built(q):
                 continue
-            for _, (target, arg, _count) in self._edges_of(q):
-                follow = [int(target)] if target >= 0 else []
-                if target >= 0 and arg >= 0:
-                    base, size = self.returns[arg & ~INHERIT]
-                    follow += [int(t) for t in self.gotos[base : base + size, 0] if t >= 0]
-                for t in follow:
-                    if t not in seen:
-                        seen.add(t)
-                        order.append(t)
+            for _, edge in self._edges_of(q):
+                for target, arg, _ in self._spread(edge):
+                    follow = [target] if target >= 0 else []
+                    for point in self.pushed(arg) if target >= 0 else ():
+                        base, size, _ = self.returns[point & ~INHERIT].tolist()
+                        follow += [t for t in self.gotos[base : base + size, 0].tolist() if t >= 0]
+                    for t in follow:
+                        if t not in seen:
+                            seen.add(t)
+                            order.append(t)
         return order
+
+    def _spread(self, edge: np.ndarray) -> list[Edge]:
+        """An edge's alternatives, or itself."""
+        target, arg, count = edge.tolist()
+        if target < FORK:
+            return [tuple(e) for e in self.edges[arg : arg + FORK - target].tolist()]
+        return [(target, arg, count)]
 
     def _describe(self, q: int) -> str:
         _, _, lo, hi, end = (int(x) for x in self.states[q])
@@ -297,22 +455,27 @@ class Automaton:
         if end >= 0:
             head += f" final {end}"
         lines = [head]
-        for group, (target, arg, count) in self._edges_of(q):
-            if target == DEAD:
-                continue
-            if target < DEAD:
-                what = f"pop {-2 - target}" + (f" x{arg}" if arg > 1 else "")
-            elif arg >= 0:
-                arg &= ~INHERIT
-                base, size = self.returns[arg]
-                back = ", ".join(str(t) for t in self.gotos[base : base + size, 0])
-                what = f"push {arg} (back to {back}), go to {target}"
-            else:
-                what = f"go to {target}"
-            if count:
-                what += f", v += {count}" if count > 0 else f", v = {-1 - count}"
-            lines.append(f"  {_show_bytes(group):<24} {what}")
+        for group, edge in self._edges_of(q):
+            if edge[TARGET] != DEAD:
+                what = " | ".join(self._show_edge(*e) for e in self._spread(edge))
+                lines.append(f"  {_show_bytes(group):<24} {what}")
         return "\n".join(lines)
+
+    def _show_edge(self, target: int, arg: int, count: int) -> str:
+        if target < DEAD:
+            return f"pop {-2 - target}" + (f" x{arg}" if arg > 1 else "")
+        what = f"go to {target}"
+        if arg >= 0:
+            shown = []
+            for point in self.pushed(arg):
+                base, size, lazy = self.returns[point & ~INHERIT].tolist()
+                known = self.gotos[base : base + size, 0].tolist()
+                back = ", ".join(str(t) for t in known if t >= 0 or not lazy)
+                shown.append(f"{point & ~INHERIT} (back to {back or '?'})")
+            what = f"push {', '.join(shown)}, {what}"
+        if count:
+            what += f", v += {count}" if count > 0 else f", v = {-1 - count}"
+        return what
 
 
 def _check(good: np.ndarray, index: np.ndarray, what: str) -> None:

@@ -1,5 +1,9 @@
 """The calls of every step, compiled: fill a mask, accept bytes, is the text complete.
 
+A matcher is in one configuration, or, after a fork, in a set of them: a text is accepted where one
+of them accepts it. A set of n is kept in the stack pool, a configuration a row, ``(state, counter,
+stack)``; the sequence block then has ``Q = -1 - first row`` and ``V = n``.
+
 They take two addresses. The *grammar block* holds the addresses of a grammar's tables (and of the
 library's block, for its rows); the *sequence block* holds a matcher's configuration and the
 addresses of its stack pool and its history.
@@ -15,15 +19,18 @@ from structgen.automaton.step import (
     ARG,
     BASE,
     END,
+    FORK,
     MAP,
     POOL_COUNTER,
     POOL_PARENT,
     POOL_RETURN,
     S_EXIT,
+    S_FORK,
     S_FULL,
     S_OK,
     S_UNBUILT,
     TARGET,
+    follow,
     pop,
     step,
 )
@@ -35,8 +42,9 @@ from structgen.jit import kernel
     G_GOTOS, G_N_GOTOS, G_ENTRIES, G_N_ENTRIES, G_HEADS, G_N_HEADS, G_KEYS, G_N_KEYS, G_VALUES,
     G_ROWS, G_N_ROWS, G_LISTS, G_N_LISTS, G_BITMAPS, G_N_BITMAPS, G_WORDS, G_LIBRARY,
     G_LIBRARY_STATES, G_LIBRARY_RETURNS, G_DATA, G_N_DATA, G_OFFSETS, G_SIZE, G_EOS, G_N_EOS,
-) = range(33)  # fmt: skip
-G_LENGTH = 33
+    G_PUSHES, G_N_PUSHES, G_SYMBOLS, G_STACKS,
+) = range(37)  # fmt: skip
+G_LENGTH = 37
 
 # Sequence block, int64. Q, V, SP, TOP: the configuration. OUT*: what a call that stopped needs.
 (
@@ -45,7 +53,7 @@ G_LENGTH = 33
 SEQUENCE_LENGTH = 13
 
 # What a call answers.
-NO, YES, NEED_STATE, NEED_POOL, NEED_HISTORY, NEED_LOCAL, NEED_RESUME = range(7)
+NO, YES, NEED_STATE, NEED_POOL, NEED_HISTORY, NEED_LOCAL, NEED_RESUME, TOO_MANY = range(8)
 
 SHARED = np.int64(1 << 30)
 
@@ -56,34 +64,136 @@ def _tables(g):
         int32_at(g[G_STATES], g[G_N_STATES], 5),
         bytes_at(g[G_MAPS], g[G_N_MAPS], 256),
         int32_at(g[G_EDGES], g[G_N_EDGES], 3),
-        int32_at(g[G_RETURNS], g[G_N_RETURNS], 2),
+        int32_at(g[G_RETURNS], g[G_N_RETURNS], 3),
         int32_at(g[G_GOTOS], g[G_N_GOTOS], 2),
+        int32_at(g[G_PUSHES], g[G_N_PUSHES], 2),
     )
 
 
 @kernel
 def _feed(g, m, data, begin, end, save):
     """Step through ``data[begin:end]``; commit, and save the configuration before, on success."""
-    states, maps, edges, returns, gotos = _tables(g)
-    pool = int32_at(m[POOL], m[N_POOL], 4)
-    track = np.zeros(2, np.int64)
     if save and m[N_HISTORY] >= m[HISTORY_ROOM]:
         return NEED_HISTORY
+    if m[Q] < 0:
+        return _feed_set(g, m, data, begin, end, save)
+    states, maps, edges, returns, gotos, pushes = _tables(g)
+    pool = int32_at(m[POOL], m[N_POOL], 4)
+    track = np.zeros(2, np.int64)
     q, v, sp, top = m[Q], m[V], m[SP], m[TOP]
     relative = np.int64(-1)
     for i in range(begin, end):
         status, q, v, relative, sp, top = step(
-            states, maps, edges, returns, gotos, pool, track, q, v, relative, sp, top, data[i]
-        )
+            states, maps, edges, returns, gotos, pushes, pool, track, q, v, relative, sp, top,
+            data[i],
+        )  # fmt: skip
         if status != S_OK:
             if status == S_UNBUILT:
                 m[OUT0] = q
                 return NEED_STATE
+            if status == S_FORK:
+                return _feed_set(g, m, data, begin, end, save)
             return NEED_POOL if status == S_FULL else NO
     if save:
         _save(m)
     m[Q], m[V], m[SP], m[TOP] = q, v, sp, top
     return YES
+
+
+@kernel
+def _feed_set(g, m, data, begin, end, save):
+    """:func:`_feed` from a set of configurations, or into one."""
+    states, maps, edges, returns, gotos, pushes = _tables(g)
+    pool = int32_at(m[POOL], m[N_POOL], 4)
+    track = np.zeros(2, np.int64)
+    most = g[G_STACKS]
+    now = np.empty((most, 3), np.int64)
+    then = np.empty((most, 3), np.int64)
+    # Edges still to try, with the configuration that they are taken in; -1: the state's own.
+    todo = np.empty((2 * most + 8, 4), np.int64)
+    n_now = _load(m, pool, now)
+    top = m[TOP]
+    for i in range(begin, end):
+        n_then = 0
+        for c in range(n_now):
+            todo[0, 0], todo[0, 1], todo[0, 2], todo[0, 3] = -1, now[c, 0], now[c, 1], now[c, 2]
+            n_todo = 1
+            while n_todo > 0:
+                n_todo -= 1
+                e, q, v, sp = (
+                    todo[n_todo, 0], todo[n_todo, 1], todo[n_todo, 2], todo[n_todo, 3],
+                )  # fmt: skip
+                if e < 0:
+                    e = states[q, BASE] + np.int64(maps[states[q, MAP], data[i]])
+                status, q, v, _, sp, top = follow(
+                    states, maps, edges, returns, gotos, pushes, pool, track,
+                    e, v, np.int64(-1), sp, top, data[i],
+                )  # fmt: skip
+                if status == S_UNBUILT:
+                    m[OUT0] = q
+                    return NEED_STATE
+                if status == S_FULL:
+                    return NEED_POOL
+                if status == S_FORK:
+                    first, n = np.int64(edges[q, ARG]), FORK - np.int64(edges[q, TARGET])
+                    if n_todo + n > todo.shape[0]:
+                        return TOO_MANY
+                    for k in range(n):
+                        todo[n_todo, 0], todo[n_todo, 1] = first + k, 0
+                        todo[n_todo, 2], todo[n_todo, 3] = v, sp
+                        n_todo += 1
+                elif status == S_OK and not _is_member(pool, then, n_then, q, v, sp):
+                    if n_then == most:
+                        return TOO_MANY
+                    then[n_then, 0], then[n_then, 1], then[n_then, 2] = q, v, sp
+                    n_then += 1
+        if n_then == 0:
+            return NO
+        now, then = then, now
+        n_now = n_then
+    if top + n_now > pool.shape[0]:
+        return NEED_POOL
+    if save:
+        _save(m)
+    if n_now == 1:
+        m[Q], m[V], m[SP] = now[0, 0], now[0, 1], now[0, 2]
+    else:
+        for c in range(n_now):
+            pool[top + c, 0], pool[top + c, 1], pool[top + c, 2] = now[c, 0], now[c, 1], now[c, 2]
+        m[Q], m[V], m[SP] = -1 - top, n_now, -1
+        top += n_now
+    m[TOP] = top
+    return YES
+
+
+@nb.njit(inline="always")
+def _load(m, pool, out):
+    """The configurations that a matcher is in; returns their number."""
+    if m[Q] >= 0:
+        out[0, 0], out[0, 1], out[0, 2] = m[Q], m[V], m[SP]
+        return 1
+    at = -1 - m[Q]
+    for c in range(m[V]):
+        out[c, 0], out[c, 1], out[c, 2] = pool[at + c, 0], pool[at + c, 1], pool[at + c, 2]
+    return m[V]
+
+
+@nb.njit
+def _is_member(pool, configurations, n, q, v, sp):
+    """Is a configuration with this state, counter and equal stack among the first ``n``?"""
+    for c in range(n):
+        if configurations[c, 0] != q or configurations[c, 1] != v:
+            continue
+        a, b = configurations[c, 2], sp
+        while (
+            a != b and a >= 0 and b >= 0
+            and pool[a, POOL_RETURN] == pool[b, POOL_RETURN]
+            and pool[a, POOL_COUNTER] == pool[b, POOL_COUNTER]
+        ):  # fmt: skip
+            a, b = np.int64(pool[a, POOL_PARENT]), np.int64(pool[b, POOL_PARENT])
+        if a == b:
+            return True
+    return False
 
 
 @nb.njit(inline="always")
@@ -97,22 +207,27 @@ def _save(m):
 @kernel
 def _complete(g, m):
     """Would the text be complete here? (YES, NO or NEED_STATE)"""
-    states, _, _, returns, gotos = _tables(g)
+    states, _, _, returns, gotos, _ = _tables(g)
     pool = int32_at(m[POOL], m[N_POOL], 4)
     track = np.zeros(2, np.int64)
-    q, sp = m[Q], m[SP]
-    while True:
-        cls = states[q, END]
-        if cls < 0:
-            return NO
-        status, q, _, _, sp = pop(states, returns, gotos, pool, track, cls, 1, sp)
-        if status == S_EXIT:
-            return YES
-        if status == S_UNBUILT:
-            m[OUT0] = q
-            return NEED_STATE
-        if status != S_OK:
-            return NO
+    n = 1 if m[Q] >= 0 else m[V]
+    for c in range(n):
+        q, sp = m[Q], m[SP]
+        if q < 0:
+            q, sp = np.int64(pool[-1 - m[Q] + c, 0]), np.int64(pool[-1 - m[Q] + c, 2])
+        while True:
+            cls = states[q, END]
+            if cls < 0:
+                break
+            status, q, _, _, sp = pop(states, returns, gotos, pool, track, cls, 1, sp)
+            if status == S_EXIT:
+                return YES
+            if status == S_UNBUILT:
+                m[OUT0] = q
+                return NEED_STATE
+            if status != S_OK:
+                break
+    return NO
 
 
 @kernel
@@ -130,20 +245,50 @@ def accept_token(grammar, sequence, token):
         return NO
     offsets = vector_at(g[G_OFFSETS], g[G_SIZE] + 1)
     begin, end = offsets[token], offsets[token + 1]
+    answer = NO
     if begin < end:
         data = bytes_at(g[G_DATA], 1, g[G_N_DATA])[0]
-        return _feed(g, m, data, begin, end, True)
+        answer = _feed(g, m, data, begin, end, True)
+    if answer == NO and g[G_SYMBOLS]:
+        answer = _accept_symbol(g, m, token)
+    if answer != NO:
+        return answer
+    if not _ends_output(g, token):
+        return NO
+    answer = _complete(g, m)
+    if answer == YES:
+        if m[N_HISTORY] >= m[HISTORY_ROOM]:
+            return NEED_HISTORY
+        _save(m)
+        m[TERMINATED] = 1
+    return answer
+
+
+@kernel
+def _accept_symbol(g, m, token):
+    """Append a token that the grammar asks for by name."""
+    spelled = np.empty(4, np.uint8)
+    spelled[0], spelled[1] = 0xFF, token >> 16
+    spelled[2], spelled[3] = token >> 8 & 0xFF, token & 0xFF
+    q, v, sp, top, n = m[Q], m[V], m[SP], m[TOP], m[N_HISTORY]
+    answer = _feed(g, m, spelled, 0, 4, True)
+    if answer == YES and _ends_output(g, token):
+        # No model goes on after it: it is the end, where the text is complete with it.
+        complete = _complete(g, m)
+        if complete == NEED_STATE:
+            m[Q], m[V], m[SP], m[TOP], m[N_HISTORY] = q, v, sp, top, n
+            return complete
+        m[TERMINATED] = complete == YES
+    return answer
+
+
+@nb.njit(inline="always")
+def _ends_output(g, token):
     eos = vector_at(g[G_EOS], g[G_N_EOS])
     for i in range(g[G_N_EOS]):
         if eos[i] == token:
-            answer = _complete(g, m)
-            if answer == YES:
-                if m[N_HISTORY] >= m[HISTORY_ROOM]:
-                    return NEED_HISTORY
-                _save(m)
-                m[TERMINATED] = 1
-            return answer
-    return NO
+            return True
+    return False
 
 
 @kernel
@@ -153,7 +298,11 @@ def accept_bytes(grammar, sequence, address, length):
     m = int64_at(sequence, SEQUENCE_LENGTH)
     if m[TERMINATED]:
         return NO
-    return _feed(g, m, bytes_at(address, 1, length)[0], 0, length, True)
+    data = bytes_at(address, 1, length)[0]
+    for i in range(length):
+        if data[i] == 0xFF:  # the beginning of a symbol, which is no text
+            return NO
+    return _feed(g, m, data, 0, length, True)
 
 
 @kernel
@@ -225,24 +374,13 @@ def _or_row(g, library, row, out, words, first):
         out[t >> 5] |= np.int32(np.uint32(1) << np.uint32(t & 31))
 
 
-@kernel
-def fill(grammar, sequence, address):
-    """Write the mask, int32 [words] at ``address``: YES, or what must be computed first."""
-    g = int64_at(grammar, G_LENGTH)
-    m = int64_at(sequence, SEQUENCE_LENGTH)
-    words = g[G_WORDS]
-    out = vector_at(address, words)
-    if m[TERMINATED]:
-        for w in range(words):
-            out[w] = 0
-        return YES
-    states, _, edges, returns, gotos = _tables(g)
-    pool = int32_at(m[POOL], m[N_POOL], 4)
+@nb.njit
+def _or_rows(g, library, m, pool, q, v, sp, out, words, first):
+    """Or the rows of one configuration into ``out``; the first of all overwrites it."""
+    states, _, edges, returns, gotos, _ = _tables(g)
     track = np.zeros(2, np.int64)
-    library = int64_at(g[G_LIBRARY], G_LENGTH)
-    q, v, sp = m[Q], m[V], m[SP]
     # A state that is nothing but the end of its frame has no row of its own.
-    while sp >= 0 and states[q, MAP] == 0 and edges[states[q, BASE], TARGET] < -1:
+    while sp >= 0 and states[q, MAP] == 0 and FORK <= edges[states[q, BASE], TARGET] < -1:
         cls = -2 - edges[states[q, BASE], TARGET]
         frames = edges[states[q, BASE], ARG]
         status, q, v, _, sp = pop(states, returns, gotos, pool, track, cls, frames, sp)
@@ -250,8 +388,9 @@ def fill(grammar, sequence, address):
             m[OUT0] = q
             return NEED_STATE
         if status != S_OK:
-            for w in range(words):
-                out[w] = 0
+            if first:
+                for w in range(words):
+                    out[w] = 0
             return YES
     owner = library if q < g[G_LIBRARY_STATES] else g
     k = np.int64(-1)
@@ -261,7 +400,7 @@ def fill(grammar, sequence, address):
         m[OUT0], m[OUT1] = q, v
         return NEED_LOCAL
     entries = int32_at(owner[G_ENTRIES], owner[G_N_ENTRIES], 5)
-    _or_row(g, library, np.int64(entries[k, 0]), out, words, True)
+    _or_row(g, library, np.int64(entries[k, 0]), out, words, first)
     exit_ = np.int64(entries[k, 1])
     while exit_ != 0 and sp >= 0:
         r = np.int64(pool[sp, POOL_RETURN])
@@ -275,6 +414,33 @@ def fill(grammar, sequence, address):
         _or_row(g, library, np.int64(entries[k, 0]), out, words, False)
         exit_ = np.int64(entries[k, 1])
         sp = np.int64(pool[sp, POOL_PARENT])
+    return YES
+
+
+@kernel
+def fill(grammar, sequence, address):
+    """Write the mask, int32 [words] at ``address``: YES, or what must be computed first."""
+    g = int64_at(grammar, G_LENGTH)
+    m = int64_at(sequence, SEQUENCE_LENGTH)
+    words = g[G_WORDS]
+    out = vector_at(address, words)
+    if m[TERMINATED]:
+        for w in range(words):
+            out[w] = 0
+        return YES
+    pool = int32_at(m[POOL], m[N_POOL], 4)
+    library = int64_at(g[G_LIBRARY], G_LENGTH)
+    if m[Q] >= 0:
+        answer = _or_rows(g, library, m, pool, m[Q], m[V], m[SP], out, words, True)
+        if answer != YES:
+            return answer
+    else:
+        for c in range(m[V]):
+            at = -1 - m[Q] + c
+            q, v, sp = np.int64(pool[at, 0]), np.int64(pool[at, 1]), np.int64(pool[at, 2])
+            answer = _or_rows(g, library, m, pool, q, v, sp, out, words, c == 0)
+            if answer != YES:
+                return answer
     answer = _complete(g, m)
     if answer == YES:
         eos = vector_at(g[G_EOS], g[G_N_EOS])

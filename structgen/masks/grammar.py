@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from structgen.automaton.tables import Automaton
+from structgen.budget import Budget, spending
+from structgen.limits import Limits
 from structgen.masks import decode as k
 from structgen.masks.store import RowStore
 from structgen.masks.tokens import TokenTables
@@ -22,6 +24,7 @@ class MaskGrammar:
         self, tokens: TokenTables, automaton: Automaton, library: MaskGrammar | None = None
     ) -> None:
         self.tokens, self.automaton, self.library = tokens, automaton, library
+        self._limits = Limits()
         shared = None if library is None else library.store
         self.store: RowStore = RowStore(tokens, automaton, shared)
         self.block = np.zeros(k.G_LENGTH, np.int64)
@@ -45,6 +48,7 @@ class MaskGrammar:
             (k.G_EDGES, k.G_N_EDGES, a.edges),
             (k.G_RETURNS, k.G_N_RETURNS, a.returns),
             (k.G_GOTOS, k.G_N_GOTOS, a.gotos),
+            (k.G_PUSHES, k.G_N_PUSHES, a.pushes),
             (k.G_ENTRIES, k.G_N_ENTRIES, s.entries),
             (k.G_HEADS, k.G_N_HEADS, s.heads),
             (k.G_KEYS, k.G_N_KEYS, s.keys),
@@ -61,17 +65,32 @@ class MaskGrammar:
             b[address] = array.ctypes.data
             b[length] = len(array)
         b[k.G_OFFSETS], b[k.G_SIZE] = t.offsets.ctypes.data, t.size
-        b[k.G_WORDS] = t.words
+        b[k.G_WORDS], b[k.G_SYMBOLS] = t.words, a.symbols
+        b[k.G_STACKS] = self._limits.stacks
         library = self.library
         b[k.G_LIBRARY] = self.address if library is None else library.address
         b[k.G_LIBRARY_STATES] = a.n_states if library is None else library.automaton.n_states
         b[k.G_LIBRARY_RETURNS] = a.n_returns if library is None else library.automaton.n_returns
         self.block[:] = b  # at once: another thread's kernel must not see half of a change
 
-    def resolve(self, answer: int, sequence: np.ndarray) -> None:
+    @property
+    def limits(self) -> Limits:
+        """Bounds on what a matcher may add, and how many stacks it may follow."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
+        self.refresh()
+
+    def budget(self) -> Budget:
+        """What one call of a matcher may spend on states and rows that it needs first."""
+        return Budget(self.limits.step_seconds, self.limits.memory_bytes, name="step_seconds")
+
+    def resolve(self, answer: int, sequence: np.ndarray, budget: Budget) -> None:
         """Compute what a kernel asked for in ``sequence``'s OUT fields."""
         out0, out1, out2 = (int(x) for x in sequence[k.OUT0 : k.OUT2 + 1])
-        with self.tokens.lock:
+        with self.tokens.lock, spending(budget):
             if answer == k.NEED_STATE:
                 self.automaton.build(out0)
             elif answer == k.NEED_LOCAL:

@@ -151,7 +151,8 @@ class RowStore:
         length = len(found.ids) + int((found.ranges[:, 1] - found.ranges[:, 0]).sum())
         if length <= self.list_limit:
             ids = np.concatenate([found.ids, *(template.ids[a:b] for a, b in found.ranges)])
-            ids.sort()
+            ids = np.unique(ids) if self.automaton.forks else np.sort(ids)
+            length = len(ids)
             key = ids.tobytes()
         else:
             bitmap = np.empty(self.words, np.int32)

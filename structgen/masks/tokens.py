@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import Automaton
 from structgen.masks.counted import selected
 from structgen.masks.rows import to_bitmap
-from structgen.masks.trie import build_trie
-from structgen.masks.walk import walk, walk_template
+from structgen.masks.trie import NEVER, SYMBOL, build_trie
+from structgen.masks.walk import NO_ROOM, walk, walk_template
 from structgen.vocabulary import Vocabulary
 
 _TABLES: weakref.WeakKeyDictionary[Vocabulary, TokenTables] = weakref.WeakKeyDictionary()
@@ -58,19 +59,29 @@ class TokenTables:
         self.size = len(vocabulary)
         self.words = (self.size + 31) // 32
         self.trie = build_trie(vocabulary)
-        self.data, self.offsets = vocabulary.data, vocabulary.offsets
+        # The first byte of a symbol's spelling in the trie must not be in any token's text.
+        self.data = np.where(vocabulary.data == SYMBOL, NEVER, vocabulary.data).astype(np.uint8)
+        self.offsets = vocabulary.offsets
         self.eos = np.asarray(vocabulary.eos_token_ids, np.int32)
         self.lock = threading.RLock()
         depth = self.trie.max_depth + 2
         self._path = np.zeros((depth, 5), np.int64)
-        self._frames = np.zeros((depth, 6), np.int64)
-        self._pool = np.zeros((depth, 4), np.int32)
+        self._frames = np.zeros((depth, 9), np.int64)
+        self._pool = np.zeros((2 * depth, 4), np.int32)
         self._ranges = np.zeros((len(self.trie.tokens) + 1, 2), np.int32)
         self._track = np.zeros(2, np.int64)
         self._ids = np.zeros(len(self.trie.tokens) + 1, np.int32)
         self._nodes = np.zeros(len(self.trie.byte), np.int32)
         self._classes = np.zeros(len(self.trie.byte), np.int32)
-        self._unbuilt = np.zeros(64, np.int32)
+        self._unbuilt = np.zeros(4096, np.int64)
+        self._pending = np.zeros(4096, np.int32)
+        self._no_pending = np.zeros(0, np.int32)
+        self._counts = np.zeros(3, np.int64)
+        self._mark = np.zeros(0, np.int32)
+        self._no_mark = np.zeros(0, np.int32)
+        self._stamp = 0
+        self._separators: dict[tuple[bool, bool, bool], np.ndarray] = {}
+        self._visible: np.ndarray | None = None
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> TokenTables:
@@ -87,7 +98,39 @@ class TokenTables:
         for i in np.flatnonzero(self.trie.depth == 1):
             if self.trie.first[i] < self.trie.first[i + 1]:
                 usable[self.trie.byte[i]] = 1
+        usable[SYMBOL] = 1  # in no text, so never missing
         return usable
+
+    def bytes_of(self, token: int) -> bytes:
+        return self.data[self.offsets[token] : self.offsets[token + 1]].tobytes()
+
+    def visible(self) -> np.ndarray:
+        """int32 [N + 1], the trie nodes before each one whose byte is no whitespace."""
+        if self._visible is None:
+            counts = np.cumsum(~np.isin(self.trie.byte, list(b" \t\n\r")), dtype=np.int32)
+            self._visible = np.concatenate([np.zeros(1, np.int32), counts])
+        return self._visible
+
+    def separators(self, every: bool, in_string: bool, in_array: bool) -> np.ndarray:
+        """Tokens that may end an item of an array and go on: those with a comma, int32.
+
+        Unless ``every``, the comma must have something behind it; ``in_string``, there must be a
+        quote, and unless an array is open already (``in_array``) a bracket before the comma.
+        """
+        key = (every, in_string, in_array)
+        found = self._separators.get(key)
+        if found is None:
+            commas = np.flatnonzero(self.data[: self.offsets[-1]] == ord(","))
+            chosen = []
+            for token in np.unique(np.searchsorted(self.offsets, commas, "right") - 1).tolist():
+                text = self.bytes_of(token)
+                before, _, behind = text.partition(b",")
+                enough = every or behind.strip(b" \t\n\r,")
+                quoted = not in_string or b'"' in text
+                if enough and quoted and (in_array or not in_string or b"[" in before):
+                    chosen.append(token)
+            found = self._separators[key] = np.array(chosen, np.int32)
+        return found
 
     def walk(
         self,
@@ -100,28 +143,65 @@ class TokenTables:
     ) -> Walked:
         """:func:`structgen.masks.walk.walk`, building the states that it runs into."""
         trie, t = self.trie, template
+        mark = self._no_mark
+        pending = self._no_pending
+        forks = False
+        self._counts[:] = 0
+        self._track[:] = 0, NO_LIMIT
         while True:
-            n_ids, n_ranges, n_exits, n_unbuilt = walk(
+            if automaton.forks and not forks:
+                # Alternatives came up: what was found so far is found again, once.
+                forks, mark, pending = True, self._marks(), self._no_pending
+                self._counts[:] = 0
+            n_unbuilt = walk(
                 trie.byte, trie.depth, trie.end, trie.first, trie.tokens,
                 automaton.states, automaton.maps, automaton.edges,
-                automaton.returns, automaton.gotos,
+                automaton.returns, automaton.gotos, automaton.pushes,
                 t.state, t.end, t.at, t.rank, t.exit_rank, t.exit_nodes,
                 entries[0], entries[1], return_point, q, v,
-                self._path, self._frames, self._pool, self._track,
-                self._ids, self._ranges, self._nodes, self._classes, self._unbuilt,
+                self._path, self._frames, self._pool, self._track, mark, self._stamp,
+                self._counts, pending,
+                self._ids, self._ranges, self._nodes, self._classes, self._unbuilt, self._pending,
             )  # fmt: skip
-            if n_unbuilt == 0:
-                low, high = self._track.tolist()
-                return Walked(
-                    self._ids[:n_ids],
-                    self._ranges[:n_ranges],
-                    self._nodes[:n_exits],
-                    self._classes[:n_exits],
-                    low,
-                    high,
-                )
-            for state in set(self._unbuilt[: min(n_unbuilt, len(self._unbuilt))].tolist()):
-                automaton.build(state)
+            if n_unbuilt == NO_ROOM:
+                self._enlarge()
+                pending = self._no_pending
+                self._counts[:] = 0
+                if forks:
+                    mark = self._marks()
+            elif n_unbuilt == 0:
+                break
+            else:
+                pending = np.unique(self._pending[:n_unbuilt])
+                for state in np.unique(self._unbuilt[:n_unbuilt]).tolist():
+                    automaton.build(state)
+        n_ids, n_ranges, n_exits = self._counts.tolist()
+        low, high = self._track.tolist()
+        nodes, classes = self._nodes[:n_exits], self._classes[:n_exits]
+        if n_exits > 1:
+            # In the order of the trie, whatever had to be built on the way; alternatives may leave
+            # the frame alike.
+            both = nodes.astype(np.int64) << 32 | classes
+            both = np.unique(both)
+            nodes, classes = (both >> 32).astype(np.int32), (both & 0xFFFFFFFF).astype(np.int32)
+        return Walked(self._ids[:n_ids], self._ranges[:n_ranges], nodes, classes, low, high)
+
+    def _marks(self) -> np.ndarray:
+        """Which ids a walk has noted: those that hold the stamp."""
+        if not len(self._mark):
+            self._mark = np.zeros(len(self.trie.tokens) + 1, np.int32)
+        self._stamp += 1
+        return self._mark
+
+    def _enlarge(self) -> None:
+        """Twice the scratch space of a walk."""
+        self._frames = np.zeros((2 * len(self._frames), 9), np.int64)
+        self._pool = np.zeros((2 * len(self._pool), 4), np.int32)
+        self._nodes = np.zeros(2 * len(self._nodes), np.int32)
+        self._classes = np.zeros(2 * len(self._classes), np.int32)
+        self._ranges = np.zeros((2 * len(self._ranges), 2), np.int32)
+        self._unbuilt = np.zeros(2 * len(self._unbuilt), np.int64)
+        self._pending = np.zeros(2 * len(self._pending), np.int32)
 
     def template(self, automaton: Automaton, q: int, end: int) -> Template:
         """The walk of a whole frame's inside, for others to take ranges from.
@@ -135,7 +215,7 @@ class TokenTables:
         n_ids, n_exits = walk_template(
             trie.byte, trie.depth, trie.end, trie.first, trie.tokens,
             automaton.states, automaton.maps, automaton.edges, automaton.returns, automaton.gotos,
-            q, end, self._path, self._pool, self._track, at, rank, exit_rank,
+            automaton.pushes, q, end, self._path, self._pool, self._track, at, rank, exit_rank,
             self._ids, self._nodes, token_needs, self._classes,
         )  # fmt: skip
         ids = self._ids[:n_ids].copy()

@@ -1,13 +1,27 @@
-"""The vocabulary's trie, flattened in depth-first order so that one linear pass walks it."""
+"""The vocabulary's trie, flattened in depth-first order so that one linear pass walks it.
+
+A grammar may name a token itself, whatever its text: so each id has a second spelling, the byte
+SYMBOL, which is in no text, and its id in three bytes, the highest first. For an automaton a
+special token is then a text like any other, and a trie node that it cannot enter costs nothing.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from structgen.jit import kernel
 from structgen.vocabulary import Vocabulary
+
+
+SYMBOL, NEVER = 0xFF, 0xFE  # bytes that are in no UTF-8 text
+
+
+def symbol_bytes(token_id: int) -> bytes:
+    """The spelling of a token as a symbol."""
+    return bytes([SYMBOL]) + token_id.to_bytes(3, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +33,7 @@ class Trie:
         depth: int32 [N], length of the node's prefix; 0 at the root.
         end: int32 [N], one past the node's subtree.
         first: int32 [N + 1], ``tokens[first[i]:first[i + 1]]`` are the ids spelled by node i.
-        tokens: int32 [T], ids with text, in the order of their spellings.
+        tokens: int32 [T], ids in the order of their spellings, and again in their own order.
     """
 
     byte: np.ndarray
@@ -34,21 +48,30 @@ class Trie:
 
 
 def build_trie(vocabulary: Vocabulary) -> Trie:
-    """The trie of all ids with text; ids with equal bytes share a node."""
-    data, offsets = vocabulary.data, vocabulary.offsets
-    lengths = np.diff(offsets)
-    ids = np.flatnonzero(lengths > 0).astype(np.int32)
+    """The trie of all ids with text, and of all ids as symbols; equal spellings share a node."""
+    data, offsets = vocabulary.data, vocabulary.offsets.astype(np.int64)
     raw = data.tobytes()
     bounds = offsets.tolist()
-    order = sorted(ids.tolist(), key=lambda i: raw[bounds[i] : bounds[i + 1]])
-    tokens = np.asarray(order, np.int32)
-    room = int(lengths.sum()) + 1
-    byte, depth, end, first = _flatten(data, offsets.astype(np.int64), tokens, room)
+    n = len(vocabulary)
+    texts = [raw[a:b] for a, b in pairwise(bounds)]
+    # A text with the byte of symbols is no UTF-8: no grammar allows it.
+    ids = [i for i, text in enumerate(texts) if text and SYMBOL not in text]
+    order = sorted(ids, key=texts.__getitem__)
+    numbers = np.arange(n)
+    columns = (np.full(n, SYMBOL), numbers >> 16, numbers >> 8 & 0xFF, numbers & 0xFF)
+    symbols = np.stack(columns, axis=1).astype(np.uint8)
+    # The k-th spelling is spelled[begins[k] : begins[k] + lengths[k]].
+    spelled = np.concatenate([data, symbols.ravel()])
+    begins = np.concatenate([offsets[order], len(data) + 4 * numbers])
+    lengths = np.concatenate([np.diff(offsets)[order], np.full(n, 4)])
+    tokens = np.concatenate([np.asarray(order, np.int32), numbers.astype(np.int32)])
+    byte, depth, end, first = _flatten(spelled, begins, lengths)
     return Trie(byte, depth, end, first, tokens)
 
 
 @kernel
-def _flatten(data, offsets, tokens, room):
+def _flatten(data, begins, lengths):
+    room = lengths.sum() + 1
     byte = np.zeros(room, np.uint8)
     depth = np.zeros(room, np.int32)
     end = np.zeros(room, np.int32)
@@ -56,12 +79,11 @@ def _flatten(data, offsets, tokens, room):
     path = np.zeros(room + 1, np.int32)  # nodes from the root to the last token
     n, length = 1, 0
     previous = np.int64(-1)
-    for k in range(len(tokens)):
-        t = np.int64(tokens[k])
-        a, size = offsets[t], offsets[t + 1] - offsets[t]
+    for k in range(len(begins)):
+        a, size = begins[k], lengths[k]
         common = 0
         if previous >= 0:
-            p = offsets[previous]
+            p = begins[previous]
             while common < length and common < size and data[a + common] == data[p + common]:
                 common += 1
         for d in range(length, common, -1):
@@ -73,7 +95,7 @@ def _flatten(data, offsets, tokens, room):
             n += 1
         # Ids of equal bytes follow each other, so a node's ids are one run.
         first[n] = k + 1
-        length, previous = size, t
+        length, previous = size, k
     for d in range(length, -1, -1):
         end[path[d]] = n
     first[0] = 0

@@ -29,7 +29,6 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "reasoning_effort": (),
     "verbosity": (),
     "web_search_options": (),
-    "structured_outputs": (),
     "guided_json": (),
     "guided_regex": (),
     "guided_choice": (),
@@ -81,10 +80,24 @@ class JsonSchema(_Model):
 
 
 class ResponseFormat(_Model):
-    """What the text must be."""
+    """What the text must be; a structural tag's own fields stand beside ``type``."""
 
-    type: Literal["text", "json_object", "json_schema"]
+    type: Literal["text", "json_object", "json_schema", "structural_tag"]
     json_schema: JsonSchema | None = None
+
+
+class StructuredOutputs(_Model):
+    """One constraint of any kind, in vLLM's form; ``lark`` goes beyond it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    json_value: Annotated[Any, Field(alias="json"), AfterValidator(_object_or_boolean)] = None
+    json_object: bool | None = None
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    lark: str | None = None
+    structural_tag: dict[str, Any] | str | None = None
 
 
 class ChatRequest(_Model):
@@ -104,6 +117,7 @@ class ChatRequest(_Model):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
 
     @classmethod
     def read(cls, body: dict[str, Any]) -> ChatRequest:
@@ -135,18 +149,47 @@ class ChatRequest(_Model):
         ]
 
     def constraint(self) -> Constraint | None:
-        """What ``response_format`` asks for."""
+        """What ``response_format`` or ``structured_outputs`` asks for.
+
+        Raises:
+            ApiError: both, or more than one constraint, or none where there must be one.
+        """
+        other = self._structured_output()
         wanted = self.response_format
         if wanted is None or wanted.type == "text":
-            return None
+            return other
+        if other is not None:
+            raise ApiError(
+                "one constraint at a time: response_format or structured_outputs",
+                param="structured_outputs",
+            )
         if wanted.type == "json_object":
             return Constraint("schema", {"type": "object"})
+        if wanted.type == "structural_tag":
+            fields = wanted.model_dump(exclude={"json_schema"})
+            return Constraint("structural_tag", fields)
         if wanted.json_schema is None:
             raise ApiError(
                 'response_format of type "json_schema" needs json_schema',
                 param="response_format.json_schema",
             )
         return Constraint("schema", wanted.json_schema.json_schema)
+
+    def _structured_output(self) -> Constraint | None:
+        if self.structured_outputs is None:
+            return None
+        dumped = self.structured_outputs.model_dump().items()
+        given = {k: v for k, v in dumped if v is not None and (k, v) != ("json_object", False)}
+        if len(given) != 1:
+            raise ApiError(
+                "structured_outputs needs exactly one constraint: json, json_object, regex, "
+                "choice, grammar (GBNF or EBNF), lark or structural_tag",
+                param="structured_outputs",
+            )
+        [(kind, value)] = given.items()
+        if kind == "json_object":
+            return Constraint("schema", {"type": "object"})
+        return Constraint({"json_value": "schema", "grammar": "ebnf"}.get(kind, kind), value)
 
     def sampling(self) -> SamplingParams:
         """The sampling parameters, with OpenAI's defaults."""

@@ -127,6 +127,14 @@ class Vocabulary:
         start, end = self.offsets[token_id], self.offsets[token_id + 1]
         return self._joined[start:end] if start < end else None
 
+    def token_id(self, text: bytes) -> int | None:
+        """The lowest id that stands for exactly these bytes, or None."""
+        lengths = np.diff(self.offsets)
+        for i in np.flatnonzero(lengths == len(text)).tolist():
+            if self.token_bytes(i) == text:
+                return int(i)
+        return None
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over all that it says: bytes, offsets, end ids, special tokens."""

@@ -39,7 +39,7 @@ def build_reachable(automaton: Automaton, start: int) -> None:
             follow = [target] if target >= 0 else []
             if target >= 0 and argument >= 0 and argument & ~INHERIT not in points:
                 points.add(argument & ~INHERIT)
-                first, size = automaton.returns[argument & ~INHERIT].tolist()
+                first, size, _ = automaton.returns[argument & ~INHERIT].tolist()
                 follow += automaton.gotos[first : first + size, 0].tolist()
             for t in follow:
                 if t >= 0 and t not in seen:

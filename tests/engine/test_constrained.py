@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from structgen.engine import LLM
 from structgen.engine.request import Request, SamplingParams
-from structgen.errors import SchemaError, StructgenError, UnsupportedGrammarError
+from structgen.errors import GrammarSyntaxError, SchemaError, StructgenError
 
 SCHEMAS = [
     {"type": "integer", "minimum": -5, "maximum": 5000},
@@ -114,6 +114,28 @@ def test_regex_choice_and_json(llm):
     assert outputs[3].parsed is None
 
 
+def test_grammars_and_tags(llm):
+    lark = 'start: "(" start ")" | NUMBER\nNUMBER: /[0-9]{1,3}/'
+    ebnf = 'root ::= item ("," item){0,4}\nitem ::= [a-c]+ | "<" root ">"'
+    tag = {
+        "type": "structural_tag",
+        "format": {"type": "tag", "begin": "<n>", "content": {"type": "json_schema",
+                   "json_schema": {"type": "integer", "minimum": 10, "maximum": 99}},
+                   "end": "</n>"},
+    }  # fmt: skip
+    outputs = llm.generate(
+        ["a", "b", "c"], lark=[lark, None, None], ebnf=[None, ebnf, None],
+        structural_tag=[None, None, tag], max_tokens=80, seed=3,
+    )  # fmt: skip
+    patterns = [r"\(*[0-9]{1,3}\)*", r"[abc<>,]+", r"<n>[1-9][0-9]</n>"]
+    for output, pattern in zip(outputs, patterns, strict=True):
+        if output.finish_reason == "stop":
+            assert re.fullmatch(pattern, output.text), output.text
+            assert output.text.count("(") == output.text.count(")")
+            assert output.text.count("<") == output.text.count(">")
+    assert outputs[2].finish_reason == "stop"
+
+
 def test_one_choice_for_all_prompts(llm):
     outputs = llm.generate(["a", "b", "c"], choice=["yes", "no"], max_tokens=10)
     assert all(output.parsed in ("yes", "no") for output in outputs)
@@ -173,10 +195,12 @@ def test_a_validator_that_refuses_is_reported(llm):
         ({"schema": 7}, SchemaError),
         ({"schema": [True, False]}, StructgenError),
         ({"regex": "(["}, StructgenError),
-        ({"lark": 'start: "a"'}, UnsupportedGrammarError),
-        ({"ebnf": 'root ::= "a"'}, UnsupportedGrammarError),
-        ({"structural_tag": {}}, UnsupportedGrammarError),
+        ({"lark": 'start: "a'}, GrammarSyntaxError),
+        ({"lark": "start: A\n%declare A"}, GrammarSyntaxError),
+        ({"ebnf": "root ::= other"}, GrammarSyntaxError),
+        ({"structural_tag": {}}, GrammarSyntaxError),
         ({"schema": True, "whitespace": "x+"}, StructgenError),
+        ({"json": True, "escapes": "some"}, StructgenError),
     ],
 )
 def test_bad_constraints(llm, constraint, error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -243,3 +244,50 @@ def test_a_client_that_leaves_frees_its_row(base_url, llm: LLM, monkeypatch, str
         time.sleep(0.01)
     assert batch.sequences == []
     assert sequence.finish_reason is None  # it was dropped, it did not run to its end
+
+
+TAG = {
+    "type": "structural_tag",
+    "format": {
+        "type": "tag",
+        "begin": "<n>",
+        "content": {"type": "regex", "pattern": "[1-9][0-9]"},
+        "end": "</n>",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "pattern"),
+    [
+        ({"structured_outputs": {"regex": "[ab]{3}"}}, "[ab]{3}"),
+        ({"structured_outputs": {"choice": ["yes", "no"]}}, "yes|no"),
+        ({"structured_outputs": {"grammar": 'root ::= "x" | "(" "y" ")"'}}, r"x|\(y\)"),
+        ({"structured_outputs": {"lark": 'start: "x" "y"'}}, "xy"),
+        ({"structured_outputs": {"json": {"enum": [5]}}}, "5"),
+        ({"structured_outputs": {"structural_tag": TAG}}, "<n>[1-9][0-9]</n>"),
+        ({"response_format": TAG}, "<n>[1-9][0-9]</n>"),
+    ],
+)
+def test_other_constraints(openai, option, pattern):
+    completion = create(openai, extra_body=option, max_tokens=60)
+    assert re.fullmatch(pattern, completion.choices[0].message.content)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"structured_outputs": {}}, "exactly one constraint"),
+        ({"structured_outputs": {"regex": "a", "lark": 'start: "a"'}}, "exactly one constraint"),
+        ({"structured_outputs": {"regexp": "a"}}, "regexp"),
+        ({"structured_outputs": {"grammar": "root ::= missing"}}, "missing"),
+        (
+            {"structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"}},
+            "one constraint at a time",
+        ),
+        ({"response_format": {"type": "structural_tag"}}, "format"),
+    ],
+)
+def test_bad_other_constraints(openai, option, message):
+    with pytest.raises(openai_package.BadRequestError, match=message):
+        create(openai, extra_body=option)

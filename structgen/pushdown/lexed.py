@@ -1,0 +1,177 @@
+"""States for a grammar with a lexer: terminals are tokens, read in frames of their own.
+
+At a *boundary* the first byte of a token pushes the item set's lexer frame and enters the lexer.
+Where the token ends, the lexer's frame ends with the terminal as its class, and what the parser does
+about it happens before the byte that follows is read: reductions pop with the terminal as part of
+their class, the shift pushes, and the byte begins the next token at the boundary after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from structgen.automaton.tables import Automaton, Edge, pop
+from structgen.pushdown.frames import Drop, End, FrameBuilder, Go, Position
+from structgen.pushdown.items import ItemSets
+from structgen.pushdown.lexer import Guards, Lexer, LexState, Token
+
+
+class LexedBuilder(FrameBuilder):
+    """Keys of states: ``("boundary", item set, guards)``, ``("act", position, terminal, guards)``,
+    and lexer states.
+
+    ``open_ended``: the grammar is part of another one; where it is complete and a byte cannot be
+    its own, it ends before that byte.
+    """
+
+    def __init__(
+        self,
+        automaton: Automaton,
+        sets: ItemSets,
+        lexer: Lexer,
+        ignore: int,
+        foreign: dict[int, int],
+        *,
+        open_ended: bool = False,
+    ) -> None:
+        super().__init__(automaton, sets)
+        self.lexer, self.ignore, self.foreign = lexer, ignore, foreign
+        self.open_ended = open_ended
+        self.byte_classes = lexer.classes.of_byte
+        self.n_classes = lexer.classes.n
+        self._lexer_points: dict[int, int] = {}
+        self._foreign_points: dict[tuple[int, int], int] = {}
+        self._boundaries: dict[tuple[int, Guards], list[list[Edge]]] = {}
+
+    def start(self) -> int:
+        return self.state(("boundary", self.sets.start, ()))
+
+    def build(self, q: int, key: Hashable) -> None:
+        match key:
+            case ("boundary", int(s), tuple(guards)):
+                end = self.end_class(self.ends_of((s, ())), (self.end, ()))
+                self.set_rows(q, self._boundary(s, guards), self.byte_classes, end)
+            case ("act", position, int(terminal), tuple(guards)):
+                self._build_act(q, position, terminal, guards)
+            case LexState():
+                self._build_lexer(q, key)
+
+    # -- tokens ---------------------------------------------------------------------------------
+
+    def _boundary(self, s: int, guards: Guards) -> list[list[Edge]]:
+        """The edges by byte class between two tokens."""
+        known = self._boundaries.get((s, guards))
+        if known is not None:
+            return known
+        terminals = self.sets.terminals(s) & ~(1 << self.end)
+        rows: list[list[Edge]] = [[] for _ in range(self.n_classes)]
+        point = self.pushes((), self._lexer_point(s))
+        for group, after in self.lexer.row(self.lexer.start(terminals | self.ignore, guards)):
+            assert isinstance(after, LexState)
+            edge = (self.state(after), point, 0)
+            for cls in group:
+                rows[cls].append(edge)
+        for terminal, start in self.foreign.items():
+            if terminals >> terminal & 1:
+                back = self._foreign_point(s, terminal)
+                for row, byte in zip(rows, self.lexer.classes.first_bytes, strict=True):
+                    for goal, arg, count in self.automaton.alternatives(start, byte):
+                        inner = self.automaton.pushed(arg)
+                        row.append((goal, self.automaton.several([back, *inner]), count))
+        if self.open_ended:
+            end = self.ends_of((s, ()))
+            if end is not None:
+                edge = self.pop_edge(end, (self.end, ()))
+                rows = [row or [edge] for row in rows]
+        self._boundaries[s, guards] = rows
+        return rows
+
+    def _lexer_point(self, s: int) -> int:
+        """Where the lexer's frame returns to from a token that began at item set ``s``."""
+        found = self._lexer_points.get(s)
+        if found is None:
+            found = self.automaton.new_lazy_return(lambda cls: self._after_token(s, cls))
+            self._lexer_points[s] = found
+        return found
+
+    def _after_token(self, s: int, cls: int) -> int:
+        token = self.key_of(cls)
+        if not isinstance(token, Token):
+            return -1
+        terminal, guards = token.terminal, token.guards
+        if self.ignore >> terminal & 1 and not self.sets.terminals(s) >> terminal & 1:
+            return self.state(("boundary", s, guards))
+        return self.state(("act", (s, ()), terminal, guards))
+
+    def _foreign_point(self, s: int, terminal: int) -> int:
+        found = self._foreign_points.get((s, terminal))
+        if found is None:
+            found = self.automaton.new_lazy_return(
+                lambda cls: self.state(("act", (s, ()), terminal, ())) if cls == 0 else -1
+            )
+            self._foreign_points[s, terminal] = found
+        return found
+
+    def _build_lexer(self, q: int, state: LexState) -> None:
+        rows: list[list[Edge]] = [[] for _ in range(self.n_classes)]
+        for group, after in self.lexer.row(state):
+            if isinstance(after, LexState):
+                edge = (self.state(after), -1, 0)
+            else:
+                edge = pop(self.class_of(after))
+            for cls in group:
+                rows[cls].append(edge)
+        terminal = self.lexer.at_end(state)
+        end = -1 if terminal < 0 else self.class_of(Token(terminal))
+        self.set_rows(q, rows, self.byte_classes, end)
+
+    # -- parsing --------------------------------------------------------------------------------
+
+    def _build_act(self, q: int, position: Position, terminal: int, guards: Guards) -> None:
+        """The parser's move for a terminal that has been read, before the byte after it."""
+        rows: list[list[Edge]] = [[] for _ in range(self.n_classes)]
+        end: int = -1
+        for _, found in self.outcomes(position, 1 << terminal):
+            for outcome in sorted(found, key=repr):
+                match outcome:
+                    case Go(frames, target):
+                        last = self.ends_of((target, frames))
+                        stop = self.end_class(last, (self.end, ()))
+                        if end < 0:
+                            end = stop
+                        for cls, row in enumerate(self._boundary(target, guards)):
+                            moves = [edge for edge in row if edge[0] >= 0]
+                            rows[cls] += [self._above(frames, edge) for edge in moves]
+                            if not moves and last is not None and self.open_ended:
+                                rows[cls].append(pop(stop))
+                    case Drop():
+                        edge = pop(self.class_of((outcome, guards)))
+                        rows = [[*row, edge] for row in rows]
+                        end = max(end, self.class_of((outcome, guards)))
+                    case End():
+                        edge = self.pop_edge(outcome, (terminal, guards))
+                        if terminal != self.end or self.open_ended:
+                            rows = [[*row, edge] for row in rows]
+                        end = max(end, self.end_class(outcome, (terminal, guards)))
+        self.set_rows(q, rows, self.byte_classes, end)
+
+    def _above(self, frames: tuple[int, ...], edge: Edge) -> Edge:
+        """An edge of the boundary, its pushes above those of the shift."""
+        goal, arg, count = edge
+        if not frames:
+            return edge
+        return (goal, self.pushes(frames, *self.automaton.pushed(arg)), count)
+
+    def return_to(self, s: int, key: Hashable) -> int:
+        match key:
+            case (End(rule, 1), int(terminal), tuple(guards)):
+                again, target = self.sets.goto(s, rule)
+                return self.state(("act", (target, (s,) if again else ()), terminal, guards))
+            case (End(rule, depth), int(terminal), tuple(guards)):
+                return self.passing(self.end_class(End(rule, depth - 1), (terminal, guards)))
+            case (Drop(1, target), tuple(guards)):
+                return self.state(("boundary", target, guards))
+            case (Drop(depth, target), tuple(guards)):
+                return self.passing(self.class_of((Drop(depth - 1, target), guards)))
+        return -1
+
