@@ -15,7 +15,7 @@ import numpy as np
 from structgen.automaton.lift import DONE
 from structgen.automaton.tables import Automaton
 from structgen.budget import Budget, Cancel, spending
-from structgen.errors import LimitExceeded, StructgenError, UnsupportedGrammarError
+from structgen.errors import LimitExceeded, StructgenError
 from structgen.json_text import read_json, write_json
 from structgen.limits import Limits
 from structgen.masks.grammar import MaskGrammar
@@ -89,10 +89,9 @@ class CompiledGrammar:
         found among the item sets nearest to the start.
         """
         if not self._looked and self.rules is not None:
-            from structgen.masks.decode import MAX_SET
             from structgen.pushdown.conflicts import warning
 
-            self._conflict = warning(self.rules[1], MAX_SET)
+            self._conflict = warning(self.rules[1], self._limits.stacks)
             self._looked = True
         return self._warnings + ([] if self._conflict is None else [self._conflict])
 
@@ -423,7 +422,8 @@ class Compiler:
             library, shared = (None, None) if kind is None else self._library(*kind)
             base = None if library is None else library.automaton
             automaton = Automaton(base, max_states=self.limits.states)
-            builder = GrammarBuilder(automaton, library, self.vocabulary, self.limits)
+            usable = self._tokens.usable_bytes()
+            builder = GrammarBuilder(automaton, library, self.vocabulary, self.limits, usable)
             start, built = builder.start(grammar)
             masks = MaskGrammar(self._tokens, automaton, shared)
             compiled = self._finish(masks, start, source, builder.warnings, started)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from structgen.automaton.tables import Automaton
 from structgen.errors import UnsupportedGrammarError
 from structgen.grammar import read_lark
@@ -22,20 +24,22 @@ from structgen.vocabulary import Vocabulary
 class GrammarBuilder:
     """Adds grammars to an automaton that begins with a library's states.
 
-    ``library`` may be None for grammars that embed no schema.
+    ``library`` may be None for grammars that embed no schema. ``usable``: uint8 [256], 1 for the
+    bytes that tokens spell.
     """
 
     automaton: Automaton
     library: Library | None
     vocabulary: Vocabulary
     limits: Limits
+    usable: np.ndarray
     warnings: list[str] = field(default_factory=list)
 
     def add(self, grammar: Grammar, *, open_ended: bool = False) -> Built:
         """Place ``grammar``; see :func:`structgen.pushdown.add_grammar`."""
         self.warnings += grammar.warnings
         return add_grammar(
-            self.automaton, grammar, self.vocabulary, self.limits, self._embed,
+            self.automaton, grammar, self.vocabulary, self.limits, self._embed, self.usable,
             open_ended=open_ended,
         )  # fmt: skip
 

@@ -150,7 +150,11 @@ class Automaton:
 
     @property
     def nbytes(self) -> int:
-        return sum(getattr(self, name).nbytes for name in TABLES) + 320 * len(self._map_ids) + 200 * len(self._builders)
+        return (
+            sum(getattr(self, name).nbytes for name in TABLES)
+            + 320 * len(self._map_ids)
+            + 200 * len(self._builders)
+        )
 
     # -- building -------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ What is chosen here:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ TYPE = "structural_tag"
 
 
 def read_structural_tag(
-    spec: dict[str, Any] | str, *, special_tokens: Collection[str] = ()
+    spec: Mapping[str, Any] | str, *, special_tokens: Collection[str] = ()
 ) -> Grammar:
     """Read a structural tag into a scannerless grammar.
 

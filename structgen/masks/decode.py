@@ -285,7 +285,7 @@ def _accept_symbol(g, m, token):
 @nb.njit(inline="always")
 def _ends_output(g, token):
     eos = vector_at(g[G_EOS], g[G_N_EOS])
-    for i in range(g[G_N_EOS]):
+    for i in range(g[G_N_EOS]):  # noqa: SIM110 (a compiled loop)
         if eos[i] == token:
             return True
     return False

@@ -12,9 +12,10 @@ from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import Automaton
 from structgen.masks.counted import selected
 from structgen.masks.rows import to_bitmap
-from structgen.masks.trie import NEVER, SYMBOL, build_trie
+from structgen.masks.trie import build_trie
 from structgen.masks.walk import NO_ROOM, walk, walk_template
 from structgen.vocabulary import Vocabulary
+from structgen.vocabulary.spelling import NEVER, SYMBOL
 
 _TABLES: weakref.WeakKeyDictionary[Vocabulary, TokenTables] = weakref.WeakKeyDictionary()
 _TABLES_LOCK = threading.Lock()

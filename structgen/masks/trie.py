@@ -1,8 +1,7 @@
 """The vocabulary's trie, flattened in depth-first order so that one linear pass walks it.
 
-A grammar may name a token itself, whatever its text: so each id has a second spelling, the byte
-SYMBOL, which is in no text, and its id in three bytes, the highest first. For an automaton a
-special token is then a text like any other, and a trie node that it cannot enter costs nothing.
+Each id is in it twice, by its text and by its spelling as a symbol (``vocabulary/spelling.py``). A
+node that the automaton cannot enter costs nothing.
 """
 
 from __future__ import annotations
@@ -14,14 +13,7 @@ import numpy as np
 
 from structgen.jit import kernel
 from structgen.vocabulary import Vocabulary
-
-
-SYMBOL, NEVER = 0xFF, 0xFE  # bytes that are in no UTF-8 text
-
-
-def symbol_bytes(token_id: int) -> bytes:
-    """The spelling of a token as a symbol."""
-    return bytes([SYMBOL]) + token_id.to_bytes(3, "big")
+from structgen.vocabulary.spelling import SYMBOL
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from structgen.automaton.step import (
     POOL_COUNTER,
     POOL_PARENT,
     POOL_RETURN,
+    S_FORK,
     S_FULL,
     S_OK,
     S_UNBUILT,
@@ -31,7 +32,7 @@ from structgen.budget import Budget
 from structgen.errors import LimitExceeded
 from structgen.jit import kernel
 from structgen.masks import decode as k
-from structgen.masks.decode import NEED_POOL, NEED_STATE, NO, YES, _tables
+from structgen.masks.decode import NEED_POOL, NEED_STATE, NO, TOO_MANY, YES, _tables
 from structgen.masks.json_values import (
     ANY_BYTE,
     Rest,
@@ -76,6 +77,8 @@ def _trace(grammar, sequence, unique, data, config, out):
             if status == S_UNBUILT:
                 m[k.OUT0] = q
                 return NEED_STATE
+            if status == S_FORK:
+                return TOO_MANY
             return NEED_POOL if status == S_FULL else NO
         out[i, KEPT], out[i, ITEM] = sp, -1
         if top > before:
@@ -105,6 +108,8 @@ def _probe(grammar, sequence, config, out):
             return NEED_STATE
         if status == S_FULL:
             return NEED_POOL
+        if status == S_FORK:
+            return TOO_MANY
         out[b] = status == S_OK
     return YES
 
@@ -144,6 +149,8 @@ def _suspects(grammar, sequence, unique, mask, tokens, every, config, out):
                     return NEED_STATE
                 if status == S_FULL:
                     return NEED_POOL
+                if status == S_FORK:
+                    return TOO_MANY
                 break
             kept = sp
             if top > before:
@@ -472,6 +479,8 @@ class UniqueItems:
 
     def _config(self) -> np.ndarray:
         s = self.matcher._s
+        if s[k.Q] < 0:
+            self._resolve(TOO_MANY)  # a text that is read in several ways is not followed: raises
         return s[k.Q : k.TOP + 1].copy()
 
     def _trace(self, config: np.ndarray, data: np.ndarray) -> np.ndarray | None:

@@ -56,8 +56,8 @@ def walk(
     them allow. ``mark`` (int32 [T], empty for an automaton without forks) holds ``stamp`` for what
     is noted already.
 
-    Fills ``counts = [n_tokens, n_ranges, n_exits]``: ids that end inside the known frames, ranges of
-    the template's ids, trie nodes at whose byte control leaves the known frames (with the final
+    Fills ``counts = [n_tokens, n_ranges, n_exits]``: ids that end inside the known frames, ranges
+    of the template's ids, trie nodes at whose byte control leaves the known frames (with the final
     class). Returns the number of trie nodes that need states to be built (``out_unbuilt``, at
     ``out_pending``, ascending): then the caller builds them and calls again with these nodes as
     ``pending``; only their subtrees are walked, and what is found is added. NO_ROOM means that a

@@ -3,12 +3,12 @@
 A *body* is a nondeterministic automaton for the right-hand sides of one rule. Its edges read a set
 of terminals (a bit mask) or call a rule. Only the language counts, so
 
-- an empty alternative is not derived: a call of a rule that may be empty can be passed over, and the
-  rule itself derives non-empty texts only;
+- an empty alternative is not derived: a call of a rule that may be empty can be passed over, and
+  the rule itself derives non-empty texts only;
 - a rule that calls itself last goes on at its own start instead, and one that calls itself first
   goes on, wherever it may end, after that call: ``E -> E + E | x`` becomes ``x (+ x)*``. Both at
-  once are right, because a derivation that nests on one side can be turned to nest on the other.
-  (A rule that calls itself first only stays as it is where it is called, for an LR parser is good at
+  once are right, because a derivation that nests on one side can be turned to nest on the other. (A
+  rule that calls itself first only stays as it is where it is called, for an LR parser is good at
   that, and is unrolled where it is copied);
 - a rule that does not call itself is copied into its callers, while that does not make the grammar
   much larger. What is left to call is recursion that a finite automaton cannot do, and what is too

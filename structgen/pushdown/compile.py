@@ -22,6 +22,7 @@ from structgen.pushdown.rules import (
     byte_rules,
     number_rules,
     special_dfa,
+    spellable,
     terminal_bytes,
 )
 from structgen.pushdown.scannerless import ScannerlessBuilder
@@ -52,18 +53,22 @@ def add_grammar(
     vocabulary: Vocabulary,
     limits: Limits,
     embed: Callable[[Embedded], int],
+    usable: np.ndarray,
     *,
     open_ended: bool = False,
 ) -> Built:
     """Add the states of a grammar to an automaton.
 
     ``embed`` adds an embedded constraint and returns its start state, whose frame ends with class
-    0. ``open_ended``: the grammar is itself embedded, so anything may come after it.
+    0. ``usable``: uint8 [256], 1 for bytes that tokens spell. ``open_ended``: the grammar is itself
+    embedded, so anything may come after it.
 
     Raises:
-        StructgenError: a special token that the vocabulary does not have.
+        StructgenError: a special token that the vocabulary does not have; no sentence that it
+            can spell.
         LimitExceeded: ``limits.states``.
     """
+    grammar = spellable(grammar, usable)
     embedded = list(dict.fromkeys(s for s in grammar.symbols() if isinstance(s, Embedded)))
     starts = {e: automaton.built(embed(e)) for e in embedded}
     specials = list(dict.fromkeys(s for s in grammar.symbols() if isinstance(s, Special)))
@@ -71,7 +76,7 @@ def add_grammar(
     if spelled:
         automaton.symbols = True
     make = _scannerless if grammar.scannerless else _lexed
-    return make(automaton, grammar, limits, starts, spelled, open_ended)
+    return make(automaton, grammar, limits, starts, spelled, usable, open_ended)
 
 
 def _scannerless(
@@ -80,10 +85,11 @@ def _scannerless(
     limits: Limits,
     starts: dict[Embedded, int],
     spelled: dict[Special, DFA],
+    usable: np.ndarray,
     open_ended: bool,
 ) -> Built:
     classes = ByteClasses()
-    dfas: dict[object, DFA] = dict(spelled)
+    dfas: dict[object, DFA] = {**spelled}
     for terminal in grammar.terminals.values():
         if terminal.follows or terminal.commits:
             raise UnsupportedGrammarError(
@@ -92,7 +98,7 @@ def _scannerless(
         if terminal.text is not None:
             classes.add_bytes(terminal.text.encode())
         else:
-            dfas[terminal.name] = terminal_bytes(terminal)
+            dfas[terminal.name] = terminal_bytes(terminal, usable)
     for dfa in dfas.values():
         classes.add_dfa(dfa)
     for start in starts.values():
@@ -122,6 +128,7 @@ def _lexed(
     limits: Limits,
     starts: dict[Embedded, int],
     spelled: dict[Special, DFA],
+    usable: np.ndarray,
     open_ended: bool,
 ) -> Built:
     numbers: dict[object, int] = {}
@@ -132,7 +139,7 @@ def _lexed(
         names.append(name)
         patterns.append(
             Pattern(
-                terminal_bytes(terminal), terminal.follows, terminal.priority,
+                terminal_bytes(terminal, usable), terminal.follows, terminal.priority,
                 terminal.is_literal, terminal.commits,
             )
         )  # fmt: skip
@@ -208,4 +215,3 @@ def _class_name(group: Sequence[int]) -> str:
     if len(group) == 1 or re.fullmatch(rb"[!-~]{1,6}", text):
         return "".join(chr(b) if 32 < b < 127 else f"\\x{b:02x}" for b in group)
     return f"[{group[0]:#04x}-{group[-1]:#04x}]" if len(group) > 1 else ""
-

@@ -1,9 +1,9 @@
 """Where a grammar is not LR(1): conflicts with a shortest beginning of a text that shows each.
 
 A conflict is a terminal in an item set about which more than one thing may be done. A text is then
-read in several ways at once, on several stacks, until all but one have failed; nothing is wrong with
-the result, but each step costs as much as there are stacks, and a grammar that is ambiguous without
-bound needs more stacks than there may be.
+read in several ways at once, on several stacks, until all but one have failed; nothing is wrong
+with the result, but each step costs as much as there are stacks, and a grammar that is ambiguous
+without bound needs more stacks than there may be.
 
 The item sets are explored in the order of the shortest text, in terminals, that leads to them:
 through shifts, and through the ends of rules by the shortest text of the rule.

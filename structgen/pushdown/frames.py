@@ -163,7 +163,7 @@ class FrameBuilder:
         return result
 
     def ends_of(self, position: Position) -> End | None:
-        """How the text ends at a position, if it may. One of several ways will do: each is right."""
+        """How the text ends at a position, if it may; of several ways, each is right."""
         for _, found in self.outcomes(position, 1 << self.end):
             for outcome in found:
                 if isinstance(outcome, End):

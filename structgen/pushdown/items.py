@@ -1,11 +1,13 @@
 """Canonical LR(1) item sets over rule automata, built when they are first needed.
 
 An item is a node of a rule's automaton with what to do when the rule ends there: leave ``depth``
-frames and tell the frame below that rule ``result`` has ended, if the next terminal is in the item's
-lookahead set. It differs from a textbook item in two ways, both because only recognition matters:
+frames and tell the frame below that rule ``result`` has ended, if the next terminal is in the
+item's lookahead set. It differs from a textbook item in two ways, both because only recognition
+matters:
 
 - The stack holds a frame only where one is needed: an item set s is pushed when a terminal is
-  shifted that a rule *called in s* begins with. Items that go on without it count it in their depth.
+  shifted that a rule *called in s* begins with. Items that go on without it count it in their
+  depth.
 - A rule that is called last (after it the caller can only end) takes over the caller's depth and
   result: its end is the caller's end. Recursion on the right leaves no frames, and a chain of rules
   that only call each other ends at once.

@@ -1,9 +1,9 @@
 """States for a grammar with a lexer: terminals are tokens, read in frames of their own.
 
 At a *boundary* the first byte of a token pushes the item set's lexer frame and enters the lexer.
-Where the token ends, the lexer's frame ends with the terminal as its class, and what the parser does
-about it happens before the byte that follows is read: reductions pop with the terminal as part of
-their class, the shift pushes, and the byte begins the next token at the boundary after it.
+Where the token ends, the lexer's frame ends with the terminal as its class, and what the parser
+does about it happens before the byte that follows is read: reductions pop with the terminal as part
+of their class, the shift pushes, and the byte begins the next token at the boundary after it.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class LexedBuilder(FrameBuilder):
             case ("boundary", int(s), tuple(guards)):
                 end = self.end_class(self.ends_of((s, ())), (self.end, ()))
                 self.set_rows(q, self._boundary(s, guards), self.byte_classes, end)
-            case ("act", position, int(terminal), tuple(guards)):
-                self._build_act(q, position, terminal, guards)
+            case ("act", (int(s), tuple(held)), int(terminal), tuple(guards)):
+                self._build_act(q, (s, held), terminal, guards)
             case LexState():
                 self._build_lexer(q, key)
 
@@ -174,4 +174,3 @@ class LexedBuilder(FrameBuilder):
             case (Drop(depth, target), tuple(guards)):
                 return self.passing(self.class_of((Drop(depth - 1, target), guards)))
         return -1
-

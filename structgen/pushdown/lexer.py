@@ -1,19 +1,21 @@
 """A lexer whose terminals are live together, chosen by what the parser can take.
 
 A state is the set of terminals that may still match, each with a state of its own automaton. All
-parser states share these states, so that the inside of an identifier is one state wherever it comes.
-The longest match is the token; of equal length, the terminal of higher priority, then a literal.
+parser states share these states, so that the inside of an identifier is one state wherever it
+comes. The longest match is the token; of equal length, the terminal of higher priority, then a
+literal.
 
 A lexer may read on past the end of a token, for a longer one that then does not come: in ``1..2``
-the ``.`` could have begun the fraction of ``1.5``. From there on both are followed: the longer token,
-and the shorter one with a *watch* on the longer, which ends that reading where the longer one
-matches after all.
+the ``.`` could have begun the fraction of ``1.5``. From there on both are followed: the longer
+token, and the shorter one with a *watch* on the longer, which ends that reading where the longer
+one matches after all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -181,9 +183,7 @@ class Lexer:
                 groups.setdefault(kind, []).append(cls)
             ends = []
             for kind, group in groups.items():
-                live = tuple(
-                    (t, q) for (t, _), q in zip(state.live, kind, strict=True) if q >= 0
-                )
+                live = tuple((t, q) for (t, _), q in zip(state.live, kind, strict=True) if q >= 0)
                 if not live:
                     ends += group
                     continue
@@ -250,6 +250,7 @@ class Lexer:
         return table[:, self.classes.first_bytes].tolist()
 
 
+@lru_cache(maxsize=256)
 def _one_of(chars: Ranges) -> DFA:
     """One character of the set, in UTF-8."""
     return utf8(from_edges([[(lo, hi, 1) for lo, hi in chars], []], [-1, 0], UNICODE))

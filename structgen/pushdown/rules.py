@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from structgen.grammar.ir import Embedded, Grammar, Ref, Special, Symbol, Term, Terminal
-from structgen.masks.trie import SYMBOL
+from structgen.errors import StructgenError
+from structgen.grammar.ir import (
+    Embedded,
+    Grammar,
+    Ref,
+    Special,
+    Symbol,
+    Term,
+    Terminal,
+    productive,
+    reachable,
+)
 from structgen.pushdown.bodies import Body, simplify, without_empty
-from structgen.regular.bytewise import utf8
+from structgen.regular.bytewise import restrict, utf8
 from structgen.regular.charset import BYTES
 from structgen.regular.dfa import DFA, from_edges
+from structgen.vocabulary.spelling import SYMBOL
 
 # How much copying rules into their callers may add, in edges: of one rule, and of all.
 COPIES, ALL_COPIES = 200, 60_000
@@ -79,9 +90,7 @@ def special_dfa(ids: Sequence[int], negated: bool, size: int) -> DFA:
     return from_edges(edges, final, BYTES)
 
 
-def number_rules(
-    grammar: Grammar, terminal_of: Callable[[Symbol], int], n_terminals: int
-) -> Rules:
+def number_rules(grammar: Grammar, terminal_of: Callable[[Symbol], int], n_terminals: int) -> Rules:
     """Bodies over whole tokens: ``terminal_of`` is the number of a symbol that is no rule."""
     numbers = {name: i for i, name in enumerate(grammar.rules)}
     bodies = []
@@ -228,9 +237,50 @@ class ByteClasses:
         return found
 
 
-def terminal_bytes(terminal: Terminal) -> DFA:
-    """A terminal's texts in UTF-8; final classes as in :attr:`Terminal.follows`."""
-    return utf8(terminal.dfa)
+def terminal_bytes(terminal: Terminal, usable: np.ndarray) -> DFA:
+    """A terminal's texts in UTF-8 that use none but these bytes (uint8 [256], 1: usable).
+
+    Final classes are as in :attr:`Terminal.follows`.
+    """
+    dfa = utf8(terminal.dfa)
+    return dfa if usable.all() else restrict(dfa, np.flatnonzero(usable))
+
+
+def spellable(grammar: Grammar, usable: np.ndarray) -> Grammar:
+    """The grammar without productions that need bytes which no token spells.
+
+    Raises:
+        StructgenError: nothing is left.
+    """
+    if usable.all():
+        return grammar
+    lost = {name for name, t in grammar.terminals.items() if terminal_bytes(t, usable).is_empty}
+    if not lost:
+        return grammar
+    rules = {
+        name: tuple(p for p in ps if not any(isinstance(s, Term) and s.terminal in lost for s in p))
+        for name, ps in grammar.rules.items()
+    }
+    good = productive(rules)
+    if grammar.start not in good:
+        raise StructgenError("no text that the vocabulary can spell satisfies the grammar")
+    rules = {
+        name: tuple(p for p in ps if all(not isinstance(s, Ref) or s.rule in good for s in p))
+        for name, ps in rules.items()
+        if name in good
+    }
+    kept = reachable(rules, grammar.start)
+    left = {name: ps for name, ps in rules.items() if name in kept}
+    used = {s.terminal for ps in left.values() for p in ps for s in p if isinstance(s, Term)}
+    ignore = tuple(name for name in grammar.ignore if name not in lost)
+    return replace(
+        grammar,
+        rules=left,
+        terminals={n: t for n, t in grammar.terminals.items() if n in used or n in ignore},
+        ignore=ignore,
+        repetitions={n: r for n, r in grammar.repetitions.items() if n in kept},
+        helpers=grammar.helpers & kept,
+    )
 
 
 def _finish(bodies: list[Body], names: list[str], root: int, end: int, copies: int) -> Rules:
@@ -254,9 +304,7 @@ def _finish(bodies: list[Body], names: list[str], root: int, end: int, copies: i
             calls.append([(r, base + t) for r, t in sorted(body.calls[node])])
             final.append(body.final[node])
             owner.append(rule)
-    rules = Rules(
-        shift, calls, final, [], start, names, root, root in empty_rules, end, owner
-    )
+    rules = Rules(shift, calls, final, [], start, names, root, root in empty_rules, end, owner)
     rules.first = _first(rules)
     return rules
 

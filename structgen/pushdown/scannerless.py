@@ -32,8 +32,7 @@ class ScannerlessBuilder(FrameBuilder):
         self.classes, self.byte_classes, self.n_classes = classes, classes.of_byte, classes.n
         self.foreign = foreign
         self.begins = [
-            [bool(automaton.alternatives(q, byte)) for byte in classes.first_bytes]
-            for q in foreign
+            [bool(automaton.alternatives(q, byte)) for byte in classes.first_bytes] for q in foreign
         ]
         self._number_bytes = 0
         for byte in NUMBER_BYTES:
