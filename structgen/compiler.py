@@ -368,7 +368,12 @@ class Compiler:
         """
         from structgen.grammar import read_structural_tag
 
-        source = {"kind": "structural_tag", "text": spec, "options": {}}
+        try:
+            # As text: the caller may change the dict later.
+            text = spec if isinstance(spec, str) else write_json(spec)
+        except (RecursionError, TypeError, ValueError):
+            text = None  # the reader says what is wrong with it
+        source: dict[str, Any] = {"kind": "structural_tag", "text": text, "options": {}}
         specials = self.vocabulary.special_tokens
         return self._compile_grammar(
             lambda: read_structural_tag(spec, special_tokens=specials), source, cancel

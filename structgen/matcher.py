@@ -14,6 +14,7 @@ from structgen.errors import LimitExceeded, StructgenError
 from structgen.masks import decode as k
 from structgen.masks.grammar import MaskGrammar
 from structgen.masks.unique import Progress, UniqueItems
+from structgen.vocabulary.spelling import SYMBOL
 
 
 class Configuration(NamedTuple):
@@ -183,7 +184,8 @@ class Matcher:
             choices = np.flatnonzero(allowed).tolist()
             if twin._unique is not None:
                 choices = [b for b in choices if twin._unique.after(bytes((b,))) is not None]
-            if len(choices) != 1 or len(forced) >= 1 << 16:
+            # The first byte of a token that the grammar names is no text.
+            if len(choices) != 1 or choices[0] == SYMBOL or len(forced) >= 1 << 16:
                 break
             forced.append(choices[0])
             twin.accept_bytes(bytes(choices))

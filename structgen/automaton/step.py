@@ -124,7 +124,17 @@ def follow(states, maps, edges, returns, gotos, pushes, pool, track, e, v, relat
         e = states[q, BASE] + np.int64(maps[states[q, MAP], byte])
 
 
-@nb.njit(inline="always")
+@nb.njit
+def follow_once(
+    states, maps, edges, returns, gotos, pushes, pool, track, e, v, relative, sp, top, byte
+):
+    """:func:`follow`, compiled once: inlining it everywhere takes seconds for each kernel."""
+    return follow(
+        states, maps, edges, returns, gotos, pushes, pool, track, e, v, relative, sp, top, byte
+    )
+
+
+@nb.njit
 def pop(states, returns, gotos, pool, track, cls, frames, sp):
     """Leave ``frames`` frames with class ``cls``; returns ``(status, q, v, relative, sp)``."""
     for _ in range(frames - 1):
@@ -140,7 +150,7 @@ def pop(states, returns, gotos, pool, track, cls, frames, sp):
     return status, q, v, relative, np.int64(pool[sp, POOL_PARENT])
 
 
-@nb.njit(inline="always")
+@nb.njit
 def go_to(states, returns, gotos, track, r, cls, v, relative):
     """Continue at return point ``r`` with class ``cls``; returns ``(status, q, v, relative)``."""
     if cls >= returns[r, 1]:

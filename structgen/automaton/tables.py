@@ -9,8 +9,8 @@ table    shape        columns
 states   [N, 5]       MAP   row of ``maps`` (its byte classes), -1 where not built yet
                       BASE  first edge; the edge of byte b is ``BASE + maps[MAP, b]``
                       LO,HI counter values with which the state may be entered
-                      END   final class at the end of the text, -1 where it must go on; leaves
-                            one frame
+                      END   final class at the end of the text, which leaves one frame; -1 where
+                            it must go on; -2 - e where it is one of those of fork e
 maps     [M, 256]     uint8, byte -> byte class; equal maps are stored once
 edges    [E, 3]       TARGET >= 0: move there; -1: dead; -2 - c: pop with final class c;
                              FORK - n: one of n edges, which one is not known yet
@@ -281,6 +281,16 @@ class Automaton:
         self.forks = True
         return (FORK - len(edges), first, 0)
 
+    def ends(self, classes: Sequence[int]) -> int:
+        """The END of a state in which a text may end with one of these classes."""
+        distinct = list(dict.fromkeys(classes))
+        if len(distinct) < 2:
+            return distinct[0] if distinct else -1
+        fork = self.fork([pop(cls) for cls in distinct])
+        e = self._reserve("edges", 1)
+        self.edges[e] = fork
+        return -2 - e
+
     def alternatives(self, q: int, byte: int) -> list[Edge]:
         """The edges of built state ``q`` by a byte: none, one, or a fork's."""
         target, arg, count = self.edges[self.states[q, BASE] + self.maps[self.states[q, MAP], byte]]
@@ -404,7 +414,7 @@ class Automaton:
             raise ValueError(f"state {odd}: unbuilt states and their builders disagree")
         for q in built.tolist():
             used = np.unique(self.maps[states[q, MAP]])
-            if (edges[states[q, BASE] + used, TARGET] == DEAD).all() and states[q, END] < 0:
+            if (edges[states[q, BASE] + used, TARGET] == DEAD).all() and states[q, END] == -1:
                 raise ValueError(f"state {q}: dead end")
 
     def dump(self, start: int | None = None, *, limit: int = 2000) -> str:
@@ -458,6 +468,9 @@ class Automaton:
             return head + ": not built yet"
         if end >= 0:
             head += f" final {end}"
+        elif end < -1:
+            classes = [-2 - target for target, _, _ in self._spread(self.edges[-2 - end])]
+            head += f" final {' or '.join(map(str, classes))}"
         lines = [head]
         for group, edge in self._edges_of(q):
             if edge[TARGET] != DEAD:

@@ -30,9 +30,8 @@ from structgen.automaton.step import (
     S_OK,
     S_UNBUILT,
     TARGET,
-    follow,
+    follow_once,
     pop,
-    step,
 )
 from structgen.jit import kernel
 
@@ -83,8 +82,9 @@ def _feed(g, m, data, begin, end, save):
     q, v, sp, top = m[Q], m[V], m[SP], m[TOP]
     relative = np.int64(-1)
     for i in range(begin, end):
-        status, q, v, relative, sp, top = step(
-            states, maps, edges, returns, gotos, pushes, pool, track, q, v, relative, sp, top,
+        e = states[q, BASE] + np.int64(maps[states[q, MAP], data[i]])
+        status, q, v, relative, sp, top = follow_once(
+            states, maps, edges, returns, gotos, pushes, pool, track, e, v, relative, sp, top,
             data[i],
         )  # fmt: skip
         if status != S_OK:
@@ -125,7 +125,7 @@ def _feed_set(g, m, data, begin, end, save):
                 )  # fmt: skip
                 if e < 0:
                     e = states[q, BASE] + np.int64(maps[states[q, MAP], data[i]])
-                status, q, v, _, sp, top = follow(
+                status, q, v, _, sp, top = follow_once(
                     states, maps, edges, returns, gotos, pushes, pool, track,
                     e, v, np.int64(-1), sp, top, data[i],
                 )  # fmt: skip
@@ -207,16 +207,31 @@ def _save(m):
 @kernel
 def _complete(g, m):
     """Would the text be complete here? (YES, NO or NEED_STATE)"""
-    states, _, _, returns, gotos, _ = _tables(g)
+    states, _, edges, returns, gotos, _ = _tables(g)
     pool = int32_at(m[POOL], m[N_POOL], 4)
     track = np.zeros(2, np.int64)
     n = 1 if m[Q] >= 0 else m[V]
+    todo = np.empty((n + 64, 2), np.int64)  # states and stacks, or (-2 - edge) and stacks
     for c in range(n):
-        q, sp = m[Q], m[SP]
-        if q < 0:
-            q, sp = np.int64(pool[-1 - m[Q] + c, 0]), np.int64(pool[-1 - m[Q] + c, 2])
+        todo[c, 0], todo[c, 1] = m[Q], m[SP]
+        if m[Q] < 0:
+            todo[c, 0], todo[c, 1] = pool[-1 - m[Q] + c, 0], pool[-1 - m[Q] + c, 2]
+    while n > 0:
+        n -= 1
+        q, sp = todo[n, 0], todo[n, 1]
         while True:
-            cls = states[q, END]
+            cls = np.int64(states[q, END]) if q >= 0 else -2 - np.int64(edges[-2 - q, TARGET])
+            if cls < -1:
+                e = -2 - cls
+                first, count = np.int64(edges[e, ARG]), FORK - np.int64(edges[e, TARGET])
+                if n + count > todo.shape[0]:
+                    grown = np.empty((2 * todo.shape[0] + count, 2), np.int64)
+                    grown[:n] = todo[:n]
+                    todo = grown
+                for k in range(count):
+                    todo[n, 0], todo[n, 1] = -2 - (first + k), sp
+                    n += 1
+                break
             if cls < 0:
                 break
             status, q, _, _, sp = pop(states, returns, gotos, pool, track, cls, 1, sp)
@@ -248,8 +263,11 @@ def accept_token(grammar, sequence, token):
     answer = NO
     if begin < end:
         data = bytes_at(g[G_DATA], 1, g[G_N_DATA])[0]
-        answer = _feed(g, m, data, begin, end, True)
-    if answer == NO and g[G_SYMBOLS]:
+        if not g[G_SYMBOLS]:
+            answer = _feed(g, m, data, begin, end, True)
+        else:
+            answer = _accept_both(g, m, token, data, begin, end)
+    elif g[G_SYMBOLS]:
         answer = _accept_symbol(g, m, token)
     if answer != NO:
         return answer
@@ -262,6 +280,60 @@ def accept_token(grammar, sequence, token):
         _save(m)
         m[TERMINATED] = 1
     return answer
+
+
+@kernel
+def _accept_both(g, m, token, data, begin, end):
+    """Append a token as its text and as what the grammar asks for by name, whichever fits."""
+    q, v, sp, top, n = m[Q], m[V], m[SP], m[TOP], m[N_HISTORY]
+    answer = _feed(g, m, data, begin, end, True)
+    if answer == NO:
+        return _accept_symbol(g, m, token)
+    if answer != YES:
+        return answer
+    text_q, text_v, text_sp = m[Q], m[V], m[SP]
+    m[Q], m[V], m[SP], m[N_HISTORY] = q, v, sp, n
+    answer = _accept_symbol(g, m, token)
+    if answer == NO:
+        m[Q], m[V], m[SP] = text_q, text_v, text_sp
+        m[N_HISTORY] = n + 1
+        return YES
+    if answer == YES:
+        answer = _join(g, m, text_q, text_v, text_sp)
+    if answer != YES:
+        m[Q], m[V], m[SP], m[TOP], m[N_HISTORY] = q, v, sp, top, n
+    return answer
+
+
+@kernel
+def _join(g, m, q, v, sp):
+    """Add the configurations that ``q, v, sp`` stand for to the current ones."""
+    pool = int32_at(m[POOL], m[N_POOL], 4)
+    most = g[G_STACKS]
+    found = np.empty((2 * most, 3), np.int64)
+    size = _load(m, pool, found)
+    count = np.int64(1) if q >= 0 else v
+    for c in range(count):
+        at = -1 - q + c
+        one_q, one_v, one_sp = q, v, sp
+        if q < 0:
+            one_q, one_v = np.int64(pool[at, 0]), np.int64(pool[at, 1])
+            one_sp = np.int64(pool[at, 2])
+        if not _is_member(pool, found, size, one_q, one_v, one_sp):
+            found[size, 0], found[size, 1], found[size, 2] = one_q, one_v, one_sp
+            size += 1
+    if size > most:
+        return TOO_MANY
+    top = m[TOP]
+    if top + size > pool.shape[0]:
+        return NEED_POOL
+    if size == 1:
+        return YES
+    for c in range(size):
+        pool[top + c, 0], pool[top + c, 1] = found[c, 0], found[c, 1]
+        pool[top + c, 2] = found[c, 2]
+    m[Q], m[V], m[SP], m[TOP] = -1 - top, size, -1, top + size
+    return YES
 
 
 @kernel

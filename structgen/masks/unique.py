@@ -12,7 +12,7 @@ and begins the next holds a comma; those few are tried one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -87,30 +87,6 @@ def _trace(grammar, sequence, unique, data, config, out):
             if r < unique.shape[0] and unique[r]:
                 out[i, ITEM], out[i, ARRAY], out[i, ROOM] = before, parent, unique[r]
     config[0], config[1], config[2], config[3] = q, v, sp, top
-    return YES
-
-
-@kernel
-def _probe(grammar, sequence, config, out):
-    """Which bytes may come next, uint8 [256]."""
-    g = int64_at(grammar, k.G_LENGTH)
-    m = int64_at(sequence, k.SEQUENCE_LENGTH)
-    states, maps, edges, returns, gotos, pushes = _tables(g)
-    pool = int32_at(m[k.POOL], m[k.N_POOL], 4)
-    track = np.zeros(2, np.int64)
-    for b in range(256):
-        status, q, _, _, _, _ = step(
-            states, maps, edges, returns, gotos, pushes, pool, track,
-            config[0], config[1], np.int64(-1), config[2], config[3], b,
-        )  # fmt: skip
-        if status == S_UNBUILT:
-            m[k.OUT0] = q
-            return NEED_STATE
-        if status == S_FULL:
-            return NEED_POOL
-        if status == S_FORK:
-            return TOO_MANY
-        out[b] = status == S_OK
     return YES
 
 
@@ -518,20 +494,25 @@ class UniqueItems:
 
     def _is_complete(self, config: np.ndarray) -> bool:
         """Would the text be whole?"""
-        matcher = self.matcher
-        block = matcher._s.copy()
-        block[k.Q : k.TOP + 1] = config
-        while (answer := k.complete(matcher._kernels, int(block.ctypes.data))) > YES:
-            self._spent = self._spent or matcher._grammar.budget()
-            matcher._grammar.resolve(answer, block, self._spent)
-        return answer == YES
+        return self._ask(config, k.complete)
 
     def _allowed(self, config: np.ndarray) -> list[int]:
-        matcher = self.matcher
+        """The bytes that may come next, items that differ left aside."""
         out = np.zeros(256, np.uint8)
-        while (answer := _probe(matcher._kernels, matcher._address, config, out)) > YES:
-            self._resolve(answer)
+        self._ask(config, k.probe_bytes, int(out.ctypes.data))
         return np.flatnonzero(out).tolist()
+
+    def _ask(self, config: np.ndarray, kernel: Callable[..., int], *arguments: int) -> bool:
+        """What a kernel of ``decode`` says of another configuration than the matcher's."""
+        matcher = self.matcher
+        while True:
+            block = matcher._s.copy()
+            block[k.Q : k.TOP + 1] = config
+            answer = kernel(matcher._kernels, int(block.ctypes.data), *arguments)
+            if answer <= YES:
+                return answer == YES
+            matcher._s[k.OUT0 : k.OUT2 + 1] = block[k.OUT0 : k.OUT2 + 1]
+            self._resolve(answer)
 
 
 def _rank(byte: int) -> tuple[bool, int]:

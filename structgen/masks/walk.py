@@ -14,7 +14,7 @@ from structgen.automaton.step import (
     S_OK,
     S_UNBUILT,
     TARGET,
-    follow,
+    follow_once,
     go_to,
     step,
 )
@@ -108,7 +108,7 @@ def walk(
                         inside = end
                 if e >= 0:
                     f = n_frames - 1
-                    status, q, v, relative, sp, top = follow(
+                    status, q, v, relative, sp, top = follow_once(
                         states, maps, edges, returns, gotos, pushes, pool, track, e,
                         frames[f, F_COUNTER], frames[f, F_RELATIVE],
                         frames[f, F_STACK], frames[f, F_TOP], node_byte[i],

@@ -321,26 +321,26 @@ def simplify(bodies: list[Body], start: int, *, copies: int, most: int) -> None:
             if _is_regular(rule, bodies[rule])
         )
         # Several at once, none of which calls another.
-        chosen: dict[int, Body] = {}
+        together: dict[int, Body] = {}
         for cost, rule in costs:
             if cost > copies or total + cost > most:
                 break
             others = (callers[rule].keys() | bodies[rule].called()) - {rule}
-            if not others & chosen.keys():
-                chosen[rule] = unroll(rule, bodies[rule], first=True)
+            if not others & together.keys():
+                together[rule] = unroll(rule, bodies[rule], first=True)
                 total += max(cost, 0)
-        if not chosen:
+        if not together:
             return
-        waiting -= chosen.keys()
-        for rule in chosen:
+        waiting -= together.keys()
+        for rule in together:
             count(rule, -1)
-        for caller in sorted({c for rule in chosen for c in callers[rule]}):
+        for caller in sorted({c for rule in together for c in callers[rule]}):
             count(caller, -1)
-            body = without_silent(_inlined(bodies[caller], chosen))
+            body = without_silent(_inlined(bodies[caller], together))
             bodies[caller] = unroll(caller, body, first=False)
             sizes[caller] = bodies[caller].size
             count(caller, 1)
-        for rule in chosen:
+        for rule in together:
             bodies[rule] = Body()
             sizes[rule] = 0
         total = sum(sizes.values())

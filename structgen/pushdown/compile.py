@@ -89,7 +89,7 @@ def _scannerless(
     open_ended: bool,
 ) -> Built:
     classes = ByteClasses()
-    dfas: dict[object, DFA] = {**spelled}
+    dfas: dict[object, DFA] = {special: dfa for special, dfa in spelled.items()}  # noqa: C416
     for terminal in grammar.terminals.values():
         if terminal.follows or terminal.commits:
             raise UnsupportedGrammarError(

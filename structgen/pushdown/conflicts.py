@@ -12,7 +12,7 @@ through shifts, and through the ends of rules by the shortest text of the rule.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -207,7 +207,22 @@ def warning(built: Built, stacks: int) -> str | None:
 
 
 def shortest_texts(rules: Rules) -> dict[int, tuple[int, ...]]:
-    """A shortest text, in terminals, of each rule that is called; and of the start rule.
+    """A shortest text, in terminals, of each rule that is called; and of the start rule."""
+    length, step = shortest_ways(rules, [1] * (rules.end + 1))
+    return {
+        rule: _spell(begin, step)
+        for rule, begin in enumerate(rules.start)
+        if begin >= 0 and begin in length
+    }
+
+
+def shortest_ways(
+    rules: Rules, costs: Sequence[int]
+) -> tuple[dict[int, int], dict[int, tuple[int, int]]]:
+    """The least cost from each node to an end of its rule, and how the way begins.
+
+    ``costs``: of each terminal. A way begins with a terminal, or with a call (-1 - the first node
+    of the rule), and goes on at a node.
 
     Knuth's generalization of Dijkstra's algorithm ("A generalization of Dijkstra's algorithm",
     1977): a node is settled once its shortest way to an end is known.
@@ -217,7 +232,8 @@ def shortest_texts(rules: Rules) -> dict[int, tuple[int, ...]]:
     around: list[list[tuple[int, int, int]]] = [[] for _ in range(n)]  # calls: caller, start, after
     for node in range(n):
         for mask, target in rules.shift[node]:
-            into[target].append((node, (mask & -mask).bit_length() - 1))
+            terminals = (t for t in range(rules.end) if mask >> t & 1)
+            into[target].append((node, min(terminals, key=costs.__getitem__)))
         for rule, target in rules.calls[node]:
             begin = rules.start[rule]
             around[begin].append((node, begin, target))
@@ -238,16 +254,12 @@ def shortest_texts(rules: Rules) -> dict[int, tuple[int, ...]]:
             step[node] = how
         for before, terminal in into[node]:
             if before not in length:
-                heapq.heappush(queue, (cost + 1, before, (terminal, node)))
+                heapq.heappush(queue, (cost + costs[terminal], before, (terminal, node)))
         for before, begin, after in around[node]:
             if before not in length and begin in length and after in length:
                 total = length[begin] + length[after]
                 heapq.heappush(queue, (total, before, (-1 - begin, after)))
-    return {
-        rule: _spell(begin, step)
-        for rule, begin in enumerate(rules.start)
-        if begin >= 0 and begin in length
-    }
+    return length, step
 
 
 def _spell(node: int, step: dict[int, tuple[int, int]]) -> tuple[int, ...]:

@@ -91,6 +91,10 @@ class FrameBuilder:
         """What each state so far stands for, by state; for those who look inside."""
         return {q: key for key, q in self._states.items()}
 
+    def points(self) -> dict[int, int]:
+        """The item set of each return point so far; for those who look inside."""
+        return {point: s for s, point in self._points.items()}
+
     def build(self, q: int, key: Hashable) -> None:
         raise NotImplementedError
 

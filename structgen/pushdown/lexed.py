@@ -94,6 +94,9 @@ class LexedBuilder(FrameBuilder):
             self._lexer_points[s] = found
         return found
 
+    def points(self) -> dict[int, int]:
+        return super().points() | {point: s for s, point in self._lexer_points.items()}
+
     def _after_token(self, s: int, cls: int) -> int:
         token = self.key_of(cls)
         if not isinstance(token, Token):
@@ -130,15 +133,15 @@ class LexedBuilder(FrameBuilder):
     def _build_act(self, q: int, position: Position, terminal: int, guards: Guards) -> None:
         """The parser's move for a terminal that has been read, before the byte after it."""
         rows: list[list[Edge]] = [[] for _ in range(self.n_classes)]
-        end: int = -1
+        ends: list[int] = []
         for _, found in self.outcomes(position, 1 << terminal):
             for outcome in sorted(found, key=repr):
                 match outcome:
                     case Go(frames, target):
                         last = self.ends_of((target, frames))
                         stop = self.end_class(last, (self.end, ()))
-                        if end < 0:
-                            end = stop
+                        if last is not None:
+                            ends.append(stop)
                         for cls, row in enumerate(self._boundary(target, guards)):
                             moves = [edge for edge in row if edge[0] >= 0]
                             rows[cls] += [self._above(frames, edge) for edge in moves]
@@ -147,13 +150,13 @@ class LexedBuilder(FrameBuilder):
                     case Drop():
                         edge = pop(self.class_of((outcome, guards)))
                         rows = [[*row, edge] for row in rows]
-                        end = max(end, self.class_of((outcome, guards)))
+                        ends.append(self.class_of((outcome, guards)))
                     case End():
                         edge = self.pop_edge(outcome, (terminal, guards))
                         if terminal != self.end or self.open_ended:
                             rows = [[*row, edge] for row in rows]
-                        end = max(end, self.end_class(outcome, (terminal, guards)))
-        self.set_rows(q, rows, self.byte_classes, end)
+                        ends.append(self.end_class(outcome, (terminal, guards)))
+        self.set_rows(q, rows, self.byte_classes, self.automaton.ends(ends))
 
     def _above(self, frames: tuple[int, ...], edge: Edge) -> Edge:
         """An edge of the boundary, its pushes above those of the shift."""

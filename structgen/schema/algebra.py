@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
+from structgen import budget
+
 NUMBER, STRING, ARRAY, OBJECT = 2, 3, 4, 5
 FALSE, TRUE = 0, 1
 
@@ -51,6 +53,7 @@ class Algebra:
     def _intern(self, term: Term) -> int:
         found = self._ids.get(term)
         if found is None:
+            budget.charge(300 + 20 * len(term.parts), "the formulas of the schema")
             found = self._ids[term] = len(self.terms)
             self.terms.append(term)
         return found

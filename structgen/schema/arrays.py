@@ -6,19 +6,20 @@ from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import move
 from structgen.schema.base import Builder
 from structgen.schema.frames import ByteEdge, Entry
-from structgen.schema.satisfy import Conjunct
+from structgen.schema.satisfy import Conjunct, array_bounds
 
 
 class ArrayFrame:
-    """One array, from after its opening bracket; ends with class 0."""
+    """One array, from after its opening bracket; ends with class 0.
 
-    def __init__(self, builder: Builder, shapes: Conjunct) -> None:
-        self.builder, self.shapes = builder, shapes
+    With ``room`` the items must differ: the matcher sees to it. ``room`` is the least number of
+    values that an item may have.
+    """
+
+    def __init__(self, builder: Builder, shapes: Conjunct, room: int | None = None) -> None:
+        self.builder, self.shapes, self.room = builder, shapes, room
         self.automaton = builder.automaton
-        self.prefix = max((len(shape.prefix) for shape in shapes), default=0)
-        self.minimum = max((shape.minimum for shape in shapes), default=0)
-        tops = [shape.maximum for shape in shapes if shape.maximum is not None]
-        self.maximum = min(tops, default=NO_LIMIT)
+        self.minimum, self.maximum, self.prefix = array_bounds(shapes)
         self._comma: dict[int, int] = {}
 
     def entries(self) -> list[Entry]:
@@ -50,6 +51,8 @@ class ArrayFrame:
         following = min(k + 1, self.prefix)
         after = self.builder.frames.position(lambda: self._after(following))
         back = self.automaton.new_return([(after, 1)])
+        if self.room is not None:
+            self.automaton.mark_unique(back, self.room)
         return self.builder.frames.value(self.builder.entries(formula), back)
 
     def _after(self, k: int) -> list[ByteEdge]:

@@ -89,6 +89,13 @@ class ArrayShape:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class UniqueItems:
+    """``uniqueItems``: no two items are equal. ``pointer`` is the subschema's."""
+
+    pointer: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Contains:
     """``contains``: ``minimum`` to ``maximum`` items satisfy a schema."""
 

@@ -40,6 +40,11 @@ class Builder(Protocol):
         formulas: Sequence[Formula],
         requirement: Requirement,
         follow: Callable[[int], int],
+        *,
+        room: int = 0,
     ) -> list[ByteEdge]:
-        """The edges that begin a value which several formulas judge at once."""
+        """The edges that begin a value which several formulas judge at once.
+
+        With ``room``, it is an item of an array whose items differ, and has as many values.
+        """
         ...

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
+from structgen import budget
 from structgen.automaton.tables import Automaton, push
 from structgen.errors import LimitExceeded, SchemaError, UnsupportedSchemaError
 from structgen.limits import Limits
@@ -20,16 +21,17 @@ from structgen.schema.algebra import (
     Formula,
 )
 from structgen.schema.arrays import ArrayFrame
-from structgen.schema.atoms import ArrayShape, Contains, ObjectShape
-from structgen.schema.document import Document, check_size
+from structgen.schema.atoms import ArrayShape, Contains, ObjectShape, UniqueItems
+from structgen.schema.document import Document, check_size, shown
 from structgen.schema.frames import ByteEdge, Entry, Frames
 from structgen.schema.judges import Requirement, Split, minimal_masks, split
 from structgen.schema.library import Library
 from structgen.schema.node import Node, Reader, Unsupported
 from structgen.schema.objects import ObjectFrame
 from structgen.schema.options import SchemaOptions
-from structgen.schema.satisfy import Conjunct, Satisfiability
+from structgen.schema.satisfy import Conjunct, Satisfiability, is_unique
 from structgen.schema.scalars import Scalars
+from structgen.schema.unique import UniqueFrame
 from structgen.schema.verdicts import verdict_entries
 
 
@@ -41,8 +43,16 @@ def add_schema(
     Returns the start state and warnings. Everything the schema says is read and checked here;
     frames are built when a text first enters them.
     """
-    builder = SchemaBuilder(automaton, library, schema, limits, options)
-    return builder.start(), builder.reader.warnings
+    left_out: set[str] = set()
+    while True:
+        try:
+            builder = SchemaBuilder(automaton, library, schema, limits, options, left_out)
+            return builder.start(), builder.reader.warnings
+        except UnsupportedSchemaError as error:
+            # Whether uniqueItems can be enforced is known once the items are.
+            if not options.relaxed or error.keyword != "uniqueItems" or error.pointer in left_out:
+                raise
+            left_out.add(error.pointer)
 
 
 class SchemaBuilder:
@@ -55,15 +65,21 @@ class SchemaBuilder:
         schema: Any,
         limits: Limits,
         options: SchemaOptions,
+        left_out: Set[str] = frozenset(),
     ) -> None:
+        """``left_out``: pointers of subschemas whose ``uniqueItems`` is not enforced."""
         if not isinstance(schema, dict | bool):
-            raise SchemaError(f"a schema is an object or a boolean, not {schema!r:.60}")
+            raise SchemaError(f"a schema is an object or a boolean, not {shown(schema)}")
         mixed = check_size(schema, limits)
         self.automaton, self.library = automaton, library
         self.limits, self.options = limits, options
         self.algebra = Algebra()
         self.reader = Reader(
-            Document(schema, options.resources, mixed=mixed), self.algebra, limits, options
+            Document(schema, options.resources, mixed=mixed),
+            self.algebra,
+            limits,
+            options,
+            left_out,
         )
         self.scalars = Scalars(automaton, library, self.algebra, limits, self.reader)
         self.sat = Satisfiability(self.algebra, self.reader, self.scalars, limits)
@@ -79,6 +95,7 @@ class SchemaBuilder:
         """Read every place that a value can reach; raise for what is not enforced."""
         queue, seen = [self.root], {id(self.root)}
         for place in queue:
+            budget.check("the subschemas")
             formula = self.reader.place_formula(place)
             try:
                 self._check_formula(formula)
@@ -122,6 +139,20 @@ class SchemaBuilder:
                         self.scalars.pattern(pattern)
                 if self.sat.conjuncts(slot, i) is None:
                     self.vectors.nested(slot, (i,))  # raises what judging it would
+                if slot == ARRAY and any(isinstance(a, UniqueItems) for a in self.algebra.atoms(i)):
+                    self._check_unique(i)
+
+    def _check_unique(self, i: int) -> None:
+        """Raise where it cannot be enforced that the items of these arrays differ."""
+        conjuncts = self.sat.conjuncts(ARRAY, i) or []
+        if len(conjuncts) == 1:
+            if not self.sat.is_shape_satisfiable(ARRAY, conjuncts[0]):
+                return
+            if self.sat.distinct.plan(conjuncts[0]).values is None:
+                self.automaton.has_unique = True
+        else:
+            self.vectors.nested(ARRAY, (i,))
+        self.automaton.has_unique |= self.vectors.judge(ARRAY, (i,)).compares
 
     def start(self) -> int:
         """The state before the first byte of a value that satisfies the schema."""
@@ -176,16 +207,31 @@ class SchemaBuilder:
         key = (slot, forms[0])
         found = self._frames.get(key)
         if found is None:
-            frame = ArrayFrame if slot == ARRAY else ObjectFrame
-            found = self._frames[key] = frame(self, forms[0]).entries()
+            frame: ObjectFrame | ArrayFrame | UniqueFrame
+            if slot == OBJECT:
+                frame = ObjectFrame(self, forms[0])
+            elif is_unique(forms[0]):
+                frame = self._unique_frame(forms[0])
+            else:
+                frame = ArrayFrame(self, forms[0])
+            found = self._frames[key] = frame.entries()
         return found
+
+    def _unique_frame(self, shapes: Conjunct) -> ArrayFrame | UniqueFrame:
+        """An array whose items must differ."""
+        plan = self.sat.distinct.plan(shapes)
+        if plan.values is not None:
+            return UniqueFrame(self, shapes, plan.values)
+        self.automaton.has_unique = True
+        return ArrayFrame(self, shapes, plan.room)
 
     def _verdict_entries(
         self, slot: int, ids: tuple[int, ...], requirement: Requirement
     ) -> tuple[list[Entry], list[int]]:
         """How a value judged by ``ids`` may begin, and its verdicts by final class."""
         if requirement.clauses is not None and any(
-            self.sat.conjuncts(slot, i) is None for i in ids
+            conjuncts is None or any(map(is_unique, conjuncts))
+            for conjuncts in (self.sat.conjuncts(slot, i) for i in ids)
         ):
             masks = filter(requirement.admits, self.vectors.nested(slot, ids))
             requirement = Requirement(None, frozenset(masks))
@@ -213,6 +259,8 @@ class SchemaBuilder:
         formulas: Sequence[Formula],
         requirement: Requirement,
         follow: Callable[[int], int],
+        *,
+        room: int = 0,
     ) -> list[ByteEdge]:
         """The edges that begin a value which several formulas judge at once.
 
@@ -220,12 +268,16 @@ class SchemaBuilder:
             formulas: what judges it.
             requirement: which sets of them (as bit masks) may hold in the end.
             follow: the state to continue in, given the mask of the formulas that hold.
+            room: not 0, the value is an item of an array whose items differ, and this is the
+                least number of values that such an item has.
         """
         edges: list[ByteEdge] = []
 
         def add(entries: Sequence[Entry], masks: Sequence[int]) -> None:
             if entries:
                 back = self.automaton.new_return([(follow(m), 0) for m in masks])
+                if room:
+                    self.automaton.mark_unique(back, room)
                 edges.extend((first, push(back, target)) for first, target in entries)
 
         library = self.library

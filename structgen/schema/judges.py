@@ -10,9 +10,11 @@ point where values nest in values of the same kind.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from itertools import product
 from typing import Any, NamedTuple
 
-from structgen.errors import LimitExceeded
+from structgen import budget
+from structgen.errors import LimitExceeded, UnsupportedSchemaError
 from structgen.limits import Limits
 from structgen.schema.algebra import (
     ANYTHING,
@@ -23,10 +25,13 @@ from structgen.schema.algebra import (
     TRUE,
     Formula,
 )
-from structgen.schema.atoms import ArrayShape, Contains
+from structgen.schema.atoms import ArrayShape, Contains, UniqueItems
+from structgen.schema.distinct import ENOUGH, Value
 from structgen.schema.keyspace import KeySpace
 from structgen.schema.node import Unsupported
 from structgen.schema.satisfy import Conjunct, Satisfiability, property_order
+
+MOST_JUDGED = 12  # values of items that are told apart to judge ``uniqueItems``
 
 
 class Requirement(NamedTuple):
@@ -79,23 +84,36 @@ def split(formulas: Sequence[Formula], slot: int) -> Split:
 
 
 class State(NamedTuple):
-    """Atoms that still hold, and what is counted (properties, or items that match)."""
+    """Atoms that still hold, and what is counted (properties, or items that match).
+
+    ``used``: the values that items had, as a mask, where ``uniqueItems`` is judged.
+    """
 
     alive: int
     counts: tuple[int, ...] = ()
+    used: int = 0
 
 
 class Nested(NamedTuple):
-    """The formulas that judge a nested value, and for each atom the index of its own (-1: any)."""
+    """The formulas that judge a nested value, and for each atom the index of its own (-1: any).
+
+    From index ``values`` on they are about single values that items of an array may have, of
+    which at most one holds.
+    """
 
     formulas: tuple[Formula, ...]
     own: tuple[int, ...]
+    values: int = 0
 
 
 class Judge:
-    """What objects and arrays have in common."""
+    """What objects and arrays have in common.
+
+    ``compares``: the matcher keeps the items of arrays different; see ``masks/unique.py``.
+    """
 
     slot: int
+    compares = False
 
     def __init__(
         self,
@@ -158,6 +176,7 @@ class Judge:
         )
 
     def check(self, states: Sized) -> None:
+        budget.check("a value judged by many schemas at once")
         if len(states) > self.limits.judge_states:
             raise LimitExceeded(
                 limit="judge_states",
@@ -220,7 +239,7 @@ class ObjectJudge(Judge):
 
     def after(self, state: State, nested: Nested, verdict: int) -> State:
         """The state after a property whose value has this verdict."""
-        alive, counts = state
+        alive, counts = state.alive, state.counts
         for k, own in enumerate(nested.own):
             if own >= 0 and not verdict >> own & 1:
                 alive &= ~(1 << k)
@@ -310,6 +329,13 @@ class ArrayJudge(Judge):
     ) -> None:
         super().__init__(sat, ids, limits, forms)
         self.contains = [k for k, atom in enumerate(self.atoms) if isinstance(atom, Contains)]
+        self.unique = self.mask(a for a in self.atoms if isinstance(a, UniqueItems))
+        # The values that items are told apart by; none where the matcher compares them.
+        self.values: list[Formula] = []
+        self._influences: dict[int, tuple[bool, bool]] = {}
+        if self.unique:
+            self.values = self._tracked()
+        self.compares = bool(self.unique) and not self.values
         # From this many items on, all positions are alike.
         self.last = 0
         for shape in self.atoms:
@@ -322,6 +348,29 @@ class ArrayJudge(Judge):
                 value=limits.classes,
                 where=f"alternatives with arrays of up to {self.last:,} items",
             )
+
+    @property
+    def room(self) -> int:
+        """The least number of values that items judged alike must have where they differ.
+
+        Past ``last`` items no more are needed, but for those that ``contains`` counts.
+        """
+        return ENOUGH if self.contains else max(1, self.last)
+
+    def _tracked(self) -> list[Formula]:
+        """The values of items, where all shapes but a few leave few; empty where they do not."""
+        distinct, sat = self.sat.distinct, self.sat
+        found: dict[Value, None] = {}
+        for shape in self.atoms:
+            if not isinstance(shape, ArrayShape):
+                continue
+            for k in range(len(shape.prefix) + 1):
+                f = sat.shape_item(shape, k)
+                if not (f[ARRAY] or f[OBJECT]) and distinct.count(f) <= MOST_JUDGED:
+                    found.update(dict.fromkeys(distinct.values(f)))
+                if len(found) > MOST_JUDGED:
+                    return []
+        return [sat.reader.value_formula(slot, value) for slot, value in found]
 
     def start(self) -> State:
         return State((1 << len(self.atoms)) - 1, (0,) * len(self.contains))
@@ -338,12 +387,45 @@ class ArrayJudge(Judge):
         def formula(atom: Any) -> Formula:
             if isinstance(atom, Contains):
                 return sat.node_formula(atom.item)
-            return sat.shape_item(atom, k)
+            return ANYTHING if isinstance(atom, UniqueItems) else sat.shape_item(atom, k)
 
-        return State(alive, state.counts), self.nested(alive, formula)
+        nested = self.nested(alive, formula)
+        if self.values and self.matters(alive):
+            formulas = (*nested.formulas, *self.values)
+            nested = Nested(formulas, nested.own, len(nested.formulas))
+            return State(alive, state.counts, state.used), nested
+        return State(alive, state.counts), nested
+
+    def matters(self, alive: int) -> bool:
+        """Where these atoms may hold in the end, does ``uniqueItems`` decide anything?"""
+        return self._influence(alive)[0]
+
+    def _influence(self, alive: int) -> tuple[bool, bool]:
+        """Does ``uniqueItems`` decide a goal, and only by being required for it?"""
+        if not alive & self.unique:
+            return False, True
+        found = self._influences.get(alive)
+        if found is None:
+            rest = [1 << k for k in range(len(self.atoms)) if (alive & ~self.unique) >> k & 1]
+            decided = without = 0
+            if len(rest) > 10:
+                raise self.unsupported()
+            for chosen in product((0, 1), repeat=len(rest)):
+                others = sum(bit for bit, c in zip(rest, chosen, strict=True) if c)
+                repeats = self.verdict(others)
+                decided |= repeats ^ self.verdict(others | alive & self.unique)
+                without |= repeats
+            found = self._influences[alive] = (decided != 0, not decided & without)
+        return found
+
+    def unsupported(self) -> UnsupportedSchemaError:
+        """``uniqueItems`` is judged in a way that is not enforced."""
+        pointer = next(a.pointer for a in self.atoms if isinstance(a, UniqueItems))
+        message = "uniqueItems under not, oneOf or anyOf, or with contains, is not enforced here"
+        return UnsupportedSchemaError(message, keyword="uniqueItems", pointer=pointer)
 
     def after(self, state: State, nested: Nested, verdict: int) -> State:
-        alive, counts = state.alive, list(state.counts)
+        alive, counts, used = state.alive, list(state.counts), state.used
         for k, own in enumerate(nested.own):
             if not alive >> k & 1:
                 continue
@@ -358,7 +440,15 @@ class ArrayJudge(Judge):
                 counts[at] = min(counts[at] + 1, max(top, atom.minimum))
                 if atom.maximum is not None and counts[at] > atom.maximum:
                     alive &= ~(1 << k)
-        return State(alive, tuple(counts))
+        if self.values and len(nested.formulas) > nested.values:
+            value = verdict >> nested.values
+            other = 1 << len(self.values)
+            if value & used:
+                alive &= ~self.unique
+            elif not value and used & other:
+                used |= other << 1  # two values that are not told apart
+            used |= value or other
+        return State(alive, tuple(counts), used if self.matters(alive) else 0)
 
     def end(self, state: State, k: int) -> int:
         """The atoms that hold if the array ends after ``k`` items."""
@@ -367,7 +457,7 @@ class ArrayJudge(Judge):
             if isinstance(atom, Contains):
                 if state.counts[self.contains.index(i)] < atom.minimum:
                     alive &= ~(1 << i)
-            elif atom.minimum > k:
+            elif isinstance(atom, ArrayShape) and atom.minimum > k:
                 alive &= ~(1 << i)
         return alive
 
@@ -384,8 +474,34 @@ class ArrayJudge(Judge):
                 if t not in seen:
                     seen.add(t)
                     queue.append(t)
+                if self.unique and self.matters(t[1].alive):
+                    self._check_unique(k, rest, nested, v, t[1])
             self.check(queue)
         return frozenset(found)
+
+    def _check_unique(
+        self, k: int, state: State, nested: Nested, verdict: int, following: State
+    ) -> None:
+        """Raise where the verdict on an array would need more than is known of its items."""
+        if self.values:
+            if following.used >> len(self.values) + 1:
+                raise self.unsupported()
+            return
+        if not self._influence(following.alive)[1]:
+            raise self.unsupported()  # an array that repeats an item may satisfy a goal
+        # Enough different items can come, or what must come can come once.
+        for j, atom in enumerate(self.atoms):
+            own = nested.own[j]
+            if isinstance(atom, Contains) and own >= 0 and verdict >> own & 1:
+                if atom.minimum > 1 or atom.maximum is not None:
+                    raise self.unsupported()
+                return
+        algebra = self.sat.algebra
+        item = algebra.conjunction(
+            f if verdict >> j & 1 else algebra.complement(f) for j, f in enumerate(nested.formulas)
+        )
+        if self.sat.distinct.count(item) < self.room:
+            raise self.unsupported()
 
 
 class Vectors:

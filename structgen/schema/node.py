@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from structgen import budget
 from structgen.errors import GrammarSyntaxError, LimitExceeded, SchemaError, UnsupportedSchemaError
 from structgen.limits import Limits
 from structgen.regular.charset import has_surrogate
@@ -24,8 +25,9 @@ from structgen.schema.atoms import (
     StringIn,
     StringLength,
     StringPattern,
+    UniqueItems,
 )
-from structgen.schema.document import Document, escape
+from structgen.schema.document import Document, escape, shown
 from structgen.schema.options import SchemaOptions
 from structgen.schema.unevaluated import Evaluated, asked, evaluated_parts, unevaluated
 
@@ -65,9 +67,15 @@ class Reader:
     """Reads subschemas as they are reached. No method recurses on the depth of the schema."""
 
     def __init__(
-        self, document: Document, algebra: Algebra, limits: Limits, options: SchemaOptions
+        self,
+        document: Document,
+        algebra: Algebra,
+        limits: Limits,
+        options: SchemaOptions,
+        left_out: Set[str] = frozenset(),
     ) -> None:
-        self.document, self.algebra = document, algebra
+        """``left_out``: pointers of subschemas whose ``uniqueItems`` is not enforced."""
+        self.document, self.algebra, self.left_out = document, algebra, left_out
         self.limits, self.options = limits, options
         self.warnings: list[str] = []
         self._places: dict[int, Formula] = {}
@@ -111,7 +119,7 @@ class Reader:
             return self.false
         if not isinstance(raw, dict):
             raise SchemaError(
-                f"a schema is an object or a boolean, not {raw!r:.60}", pointer=pointer
+                f"a schema is an object or a boolean, not {shown(raw)}", pointer=pointer
             )
         found = self._nodes.get(id(raw))
         if found is None:
@@ -131,13 +139,17 @@ class Reader:
         if node.formula is not None:
             return node.formula
         stack, active = [node], {id(node)}
+        unseen: dict[int, Iterator[Node]] = {}  # of each node on the stack
         while True:
             top = stack[-1]
             if not top.is_read:
+                budget.check("the subschemas")
+                budget.charge(1000, "the subschemas")
                 self._read(top)
-            waiting = [n for _, nodes in top.steps for n in nodes if n.formula is None]
-            if waiting:
-                nxt = waiting[0]
+            if id(top) not in unseen:
+                unseen[id(top)] = (n for _, nodes in top.steps for n in nodes)
+            nxt = next((n for n in unseen[id(top)] if n.formula is None), None)
+            if nxt is not None:
                 if id(nxt) in active:
                     raise SchemaError(
                         "the schema refers to itself for the same value, without end",
@@ -151,6 +163,7 @@ class Reader:
                 parts.append(combine([n.formula for n in nodes if n.formula is not None]))
             formula = top.formula = self.algebra.conjunction(parts)
             active.discard(id(top))
+            del unseen[id(top)]
             stack.pop()
             if not stack:
                 return formula
@@ -227,7 +240,8 @@ class Reader:
     def _bad(self, node: Node, keyword: str, expected: str) -> SchemaError:
         value = node.raw.get(keyword)
         return SchemaError(
-            f"{keyword} must be {expected}, not {value!r:.60}", pointer=f"{node.pointer}/{keyword}"
+            f"{keyword} must be {expected}, not {shown(value)}",
+            pointer=f"{node.pointer}/{keyword}",
         )
 
     def _only(self, slot: int, formula: int) -> Formula:
@@ -318,6 +332,10 @@ class Reader:
             self.algebra.any_of(objects),
         )
 
+    def value_formula(self, slot: int, value: Any) -> Formula:
+        """The formula of one scalar of the type at ``slot``."""
+        return self._one_of_values([value], "#")
+
     def _constant(self, value: Any, pointer: str) -> Node:
         node = self.node({"const": value}, pointer)
         node.dialect = 2020  # of our own making, whatever the document's draft
@@ -360,7 +378,9 @@ class Reader:
             raise self._bad(node, "uniqueItems", "a boolean")
         most = node.raw.get("maxItems")
         if value and not (_is_number(most) and most <= 1):
-            atom = Unsupported("uniqueItems is not enforced", "uniqueItems", node.pointer)
+            atom: Any = UniqueItems(node.pointer)
+            if node.pointer in self.left_out:
+                atom = Unsupported("uniqueItems is not enforced", "uniqueItems", node.pointer)
             node.direct.append(self._only(4, self.algebra.atom(atom)))
 
     def _unsupported(self, keyword: str) -> Callable[[Node, Any], None]:
@@ -489,11 +509,9 @@ class Reader:
         value = node.raw.get(keyword)
         if value is None and keyword not in node.raw:
             return None
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if not _is_number(value) or value < 0 or not _is_whole(value):
             raise self._bad(node, keyword, "a whole number, 0 or more")
-        return min(value, 2**30)
+        return int(min(value, 2**30))  # in this order: 1e999999999 has too many digits to convert
 
     def _object(self, node: Node) -> None:
         raw = node.raw
@@ -534,7 +552,7 @@ class Reader:
     def _names(self, node: Node, value: Any) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
             raise SchemaError(
-                f"a list of property names is expected, not {value!r:.60}", pointer=node.pointer
+                f"a list of property names is expected, not {shown(value)}", pointer=node.pointer
             )
         return tuple(dict.fromkeys(value))
 
@@ -608,8 +626,15 @@ _GROUPS = {
 
 def exact(value: Any) -> Decimal:
     """The decimal that a JSON number was written as (a float's shortest spelling)."""
-    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    return number or Decimal(0)  # 0e999999999 is written with as many zeros
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def _is_whole(value: int | float | Decimal) -> bool:
+    if isinstance(value, Decimal):
+        return value == value.to_integral_value()
+    return isinstance(value, int) or value.is_integer()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from structgen import budget
+from structgen.automaton.step import NO_LIMIT
 from structgen.errors import LimitExceeded
 from structgen.limits import Limits
 from structgen.regular.charset import has_surrogate
@@ -21,11 +23,12 @@ from structgen.schema.algebra import (
     Algebra,
     Formula,
 )
-from structgen.schema.atoms import ArrayShape, ObjectShape
+from structgen.schema.atoms import ArrayShape, ObjectShape, UniqueItems
 from structgen.schema.node import Node, Reader
 from structgen.schema.scalars import Scalars
 
 if TYPE_CHECKING:
+    from structgen.schema.distinct import Distinct
     from structgen.schema.judges import Vectors
 
 # A conjunction of atoms; a value must satisfy all of them.
@@ -38,6 +41,7 @@ class Satisfiability:
     def __init__(self, algebra: Algebra, reader: Reader, scalars: Scalars, limits: Limits) -> None:
         self.algebra, self.reader, self.scalars, self.limits = algebra, reader, scalars, limits
         self.vectors: Vectors = _vectors(self, limits)
+        self.distinct: Distinct = _distinct(self, limits)
         self._known: dict[Formula, bool] = {}
         self._forms: dict[tuple[int, int], list[Conjunct] | None] = {}
         self._shape_sat: dict[tuple[int, Conjunct], bool] = {}
@@ -110,6 +114,7 @@ class Satisfiability:
     def _one(self, slot: int, parts: Sequence[int]) -> list[Conjunct]:
         """``oneOf``: the alternatives themselves where no two can hold at once."""
         for a, b in combinations(parts, 2):
+            budget.check("the alternatives of a oneOf")
             both = self.conjuncts(slot, self.algebra.all_of((a, b)))
             if both is None:
                 raise _NotMonotone
@@ -156,6 +161,7 @@ class Satisfiability:
         needs: dict[Formula, list[list[Formula]]] = {}
         waiting = [formula]
         while waiting:
+            budget.check("what must be nested in a value")
             f = waiting.pop()
             if f in needs or f in self._known:
                 continue
@@ -169,6 +175,7 @@ class Satisfiability:
         while changed:
             changed = False
             # What was found last is nested deepest: from there, a chain settles in one pass.
+            budget.check("what must be nested in a value")
             for f, clauses in reversed(list(needs.items())):
                 if any(all(self._known.get(c, False) for c in clause) for clause in clauses):
                     self._known[f] = True
@@ -224,11 +231,9 @@ class Satisfiability:
         if slot == OBJECT:
             names = dict.fromkeys(n for shape in conjunct for n in shape.required)
             return [self.property_formula(conjunct, name) for name in names]
-        low = max((shape.minimum for shape in conjunct), default=0)
-        tops = [shape.maximum for shape in conjunct if shape.maximum is not None]
-        if tops and min(tops) < low:
+        low, high, prefix = array_bounds(conjunct)
+        if high < low or (low > 1 and is_unique(conjunct) and self.distinct.is_short(conjunct)):
             return None
-        prefix = max((len(shape.prefix) for shape in conjunct), default=0)
         return [self.item_formula(conjunct, k) for k in range(min(low, prefix + 1))]
 
     # -- parts of shapes ------------------------------------------------------------------------
@@ -264,7 +269,9 @@ class Satisfiability:
 
     def item_formula(self, conjunct: Conjunct, k: int) -> Formula:
         """What item ``k`` must satisfy."""
-        return self.algebra.conjunction(self.shape_item(shape, k) for shape in conjunct)
+        return self.algebra.conjunction(
+            self.shape_item(shape, k) for shape in conjunct if isinstance(shape, ArrayShape)
+        )
 
     def shape_item(self, shape: ArrayShape, k: int) -> Formula:
         return self.node_formula(shape.prefix[k] if k < len(shape.prefix) else shape.items)
@@ -276,6 +283,25 @@ def _vectors(sat: Satisfiability, limits: Limits) -> Vectors:
     return Vectors(sat, limits)
 
 
+def _distinct(sat: Satisfiability, limits: Limits) -> Distinct:
+    from structgen.schema.distinct import Distinct  # likewise
+
+    return Distinct(sat, limits)
+
+
+def is_unique(conjunct: Conjunct) -> bool:
+    """Must the items of such an array differ?"""
+    return any(isinstance(shape, UniqueItems) for shape in conjunct)
+
+
+def array_bounds(conjunct: Conjunct) -> tuple[int, int, int]:
+    """Least and greatest number of items, and from which item on all are alike."""
+    shapes = [shape for shape in conjunct if isinstance(shape, ArrayShape)]
+    low = max((shape.minimum for shape in shapes), default=0)
+    tops = [shape.maximum for shape in shapes if shape.maximum is not None]
+    return low, min(tops, default=NO_LIMIT), max((len(s.prefix) for s in shapes), default=0)
+
+
 class _NotMonotone(Exception):
     """A formula that is no disjunction of conjunctions of shapes."""
 
@@ -284,7 +310,7 @@ def _is_plain_shape(atom: Any) -> bool:
     """Can it be followed by what its nested values say alone, without counting them?"""
     if isinstance(atom, ObjectShape):
         return atom.minimum == 0 and atom.maximum is None
-    return isinstance(atom, ArrayShape)
+    return isinstance(atom, ArrayShape | UniqueItems)
 
 
 def _join(a: Conjunct, b: Conjunct) -> Conjunct:

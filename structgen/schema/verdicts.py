@@ -247,6 +247,7 @@ class ArrayVerdicts(_Verdicts):
             nested.formulas,
             requirement,
             lambda v: self.after_state(following, self.judge.after(rest, nested, v)),
+            room=self.judge.room if self.judge.compares and self.judge.matters(rest.alive) else 0,
         )
 
 

@@ -6,7 +6,9 @@ builds itself; and ``jsonschema`` for every finished text.
 
 from __future__ import annotations
 
+import json
 import random
+import re
 from typing import Any
 
 import numpy as np
@@ -78,13 +80,14 @@ def walk(
     full: int,
     some: int,
     every: bool = False,
+    **options: Any,
 ) -> bytes | None:
     """One walk; the finished text, or None where none was reached in time.
 
     ``full`` of the steps check all tokens (where many are allowed, only with ``every``), the
-    others ``some`` allowed and ``some`` forbidden ones.
+    others ``some`` allowed and ``some`` forbidden ones. ``options`` are the compiler's.
     """
-    grammar = w.compiler.compile_json_schema(schema)
+    grammar = w.compiler.compile_json_schema(schema, **options)
     matcher = grammar.matcher()
     text = b""
     complete = set(rng.sample(range(steps), min(full, steps))) | {0}
@@ -131,6 +134,17 @@ def test_hard_schemas(tokenizer: str, name: str) -> None:
     w, rng = words(tokenizer), random.Random(name)
     text = walk(w, SCHEMAS[name], rng, steps=14, full=5, some=20)
     check_text(SCHEMAS[name], text)
+
+
+@pytest.mark.parametrize("name", list(SCHEMAS))
+@pytest.mark.parametrize("tokenizer", ["bytes", "llama2"])
+def test_minimal_escapes(tokenizer: str, name: str) -> None:
+    w, rng = words(tokenizer), random.Random(name)
+    steps, full = (40, 20) if tokenizer == "bytes" else (14, 4)
+    text = walk(w, SCHEMAS[name], rng, steps=steps, full=full, some=6, escapes="minimal")
+    check_text(SCHEMAS[name], text)
+    for literal in re.findall(r'"(?:[^"\\]|\\.)*"', (text or b"").decode()):
+        assert json.dumps(json.loads(literal), ensure_ascii=False) == literal
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)

@@ -1,7 +1,10 @@
-"""The table in docs/json-schema.md says what the compiler does."""
+"""The tables in docs/json-schema.md say what the compiler does."""
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
 import json
 import re
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 import structgen as sg
+from structgen.schema.options import SchemaOptions
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "json-schema.md"
 
@@ -36,7 +40,7 @@ CASES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "contains": ({"contains": {"const": 3}, "type": "array"}, [1, 3], [1, 2]),
     "minContains": ({"contains": {"const": 3}, "minContains": 2}, [3, 3], [3, 1]),
     "maxContains": ({"contains": {"const": 3}, "maxContains": 1}, [3, 1], [3, 3]),
-    "uniqueItems": ({"uniqueItems": True}, None, None),
+    "uniqueItems": ({"uniqueItems": True}, [1, "a", [1], {"a": 1, "b": 2}], [1, 2, 1.0]),
     "minLength": ({"minLength": 2}, "😀😀", "😀"),
     "maxLength": ({"maxLength": 2}, "😀😀", "abc"),
     "pattern": ({"pattern": "b+$"}, "abb", "abba"),
@@ -91,6 +95,14 @@ def _rows() -> dict[str, str]:
 
 def test_every_keyword_of_the_table_is_tested() -> None:
     assert _rows().keys() == CASES.keys()
+
+
+def test_every_option_is_documented_with_its_default() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", DOCUMENT.read_text(), re.MULTILINE)
+    signature = inspect.signature(sg.Compiler.compile_json_schema).parameters
+    options = {name: signature[name].default for name in ("whitespace", "escapes")}
+    options |= dataclasses.asdict(SchemaOptions())
+    assert {name: ast.literal_eval(default) for name, default in rows} == options
 
 
 @pytest.fixture(scope="module")
