@@ -221,7 +221,9 @@ def main() -> None:
         text, lark = path.read_text(encoding="utf-8"), path.suffix == ".lark"
         sentences = None
         for name, worker in workers.items():
-            result = worker.run(text, lark, str(path.parent), sentences if name != "structgen" else None)
+            result = worker.run(
+                text, lark, str(path.parent), sentences if name != "structgen" else None
+            )
             if name == "structgen":
                 sentences = result.get("sentences", [])
             result.pop("sentences", None)

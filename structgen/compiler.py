@@ -26,6 +26,7 @@ from structgen.schema.compile import add_schema
 from structgen.schema.library import Library
 from structgen.schema.options import SchemaOptions
 from structgen.vocabulary import Vocabulary
+from structgen.warmup import load_kernels
 
 if TYPE_CHECKING:
     from structgen.grammar.ir import Grammar
@@ -184,6 +185,7 @@ class Compiler:
         self._cache: OrderedDict[Any, CompiledGrammar] = OrderedDict()
         self._libraries: dict[tuple[str, str], tuple[Library, MaskGrammar]] = {}
         self._lock = threading.RLock()
+        load_kernels()
 
     def compile_json_schema(
         self,

@@ -19,6 +19,15 @@ app.command("serve")(serve.serve)
 app.add_typer(grammar.app, name="grammar")
 
 
+@app.command("warmup")
+def warmup() -> None:
+    """Compile the array kernels now (once on a machine), so that no first use has to wait."""
+    from structgen.warmup import load_kernels
+
+    load_kernels()
+    print("ready")
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
