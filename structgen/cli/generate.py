@@ -9,7 +9,6 @@ import typer
 
 from structgen.cli.files import read_prompt, read_text
 from structgen.errors import SchemaError, StructgenError
-from structgen.schema_input import resolve_schema
 
 if TYPE_CHECKING:
     from structgen.engine import LLM, Output
@@ -106,6 +105,8 @@ def generate(
 
 
 def _read_schema(path: str) -> dict[str, Any] | bool:
+    from structgen.schema_input import resolve_schema
+
     try:
         return resolve_schema(read_text(path)).schema
     except SchemaError as error:

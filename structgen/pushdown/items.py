@@ -72,9 +72,10 @@ class ItemSets:
         key = tuple(sorted(kernel.items()))
         number = self._numbers.get(key)
         if number is None:
-            number = self._numbers[key] = len(self.kernels)
+            number = len(self.kernels)
             if number >= self.limit:
                 raise LimitExceeded(limit="states", value=self.limit, where="the LR(1) item sets")
+            self._numbers[key] = number
             self.kernels.append(key)
             self._items.append(None)
             self._groups.append(None)

@@ -53,6 +53,15 @@ def test_generate_with_other_constraints(run, model):
     assert run(*options, "--regex", "[ab]{3}").out.strip("ab") == "\n"
 
 
+def test_minimal_escapes(run, write, model):
+    schema = write("s.json", json.dumps({"const": 'a/"é\n\x01'}))
+    options = ("generate", "--model", model, "--schema", schema, "x", "--escapes")
+    assert run(*options, "minimal").out == '"a/\\"é\\n\\u0001"\n'
+    wrong = run(*options, "none")
+    assert wrong.code == 2
+    assert "escapes must be 'any' or 'minimal'" in wrong.err
+
+
 def test_a_text_that_was_cut_is_reported(run, write, model):
     schema = write("s.json", json.dumps({"const": "long " * 20}))
     result = run("generate", "--model", model, "--schema", schema, "--max-tokens", "3", "x")
