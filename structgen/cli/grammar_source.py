@@ -102,7 +102,9 @@ class GrammarSource:
         """
         match self.kind:
             case Kind.LARK:
-                return compiler.compile_lark(self.text, start=self.start or "start")
+                return compiler.compile_lark(
+                    self.text, start=self.start or "start", folder=self._folder
+                )
             case Kind.EBNF:
                 return compiler.compile_ebnf(self.text, root=self.start or "root")
             case Kind.REGEX:
@@ -111,6 +113,11 @@ class GrammarSource:
                 return compiler.compile_structural_tag(self._json())
             case Kind.JSON_SCHEMA:
                 return self._compile_schema(compiler)
+
+    @property
+    def _folder(self) -> Path | None:
+        """Where the file lies, from which it imports others."""
+        return None if self.name.startswith(BUILTIN) else Path(self.name).parent
 
     def constraint(self) -> str:
         """The text that is compiled: a regular expression without its file's last line break."""
@@ -124,7 +131,7 @@ class GrammarSource:
 
         match self.kind:
             case Kind.LARK:
-                grammar = read_lark(self.text, self.start or "start")
+                grammar = read_lark(self.text, self.start or "start", base=self._folder)
             case Kind.EBNF:
                 grammar = read_ebnf(self.text, self.start or "root")
             case Kind.STRUCTURAL_TAG:

@@ -112,3 +112,9 @@ def test_check_does_not_load_torch(write, model):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stdout
+
+
+def test_a_grammar_imports_what_lies_beside_it(run, write, model):
+    write("words.lark", "WORD: /[a-z]+/\nstart: WORD")
+    result, (report,) = check(run, model, write("g.lark", "start: WORD\n%import .words.WORD"))
+    assert result.code == 0, report
