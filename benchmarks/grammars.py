@@ -4,7 +4,8 @@ Sentences are sampled with structgen (random allowed tokens), so that each engin
 tokens; a peer that refuses one of them stops there, which the table counts. One process and one
 thread for each engine.
 
-    python benchmarks/grammars.py --tokenizer ../shared/data/tokenizers/llama3 ../shared/data/grammars
+    python benchmarks/grammars.py --tokenizer ../shared/data/tokenizers/llama3 \\
+        ../shared/data/grammars
 
 Needs ``pip install -e ".[bench]"`` for the peers.
 """

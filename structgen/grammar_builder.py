@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from structgen.automaton.step import END
 from structgen.automaton.tables import Automaton
 from structgen.errors import UnsupportedGrammarError
 from structgen.grammar import read_lark
@@ -48,7 +49,7 @@ class GrammarBuilder:
         built = self.add(grammar)
         # A text begins in a built state: only entering one builds it.
         start = self.automaton.built(built.start)
-        if built.empty:
+        if built.empty and self.automaton.states[start, END] != 0:
             start = self.automaton.reserve_state()
             self.automaton.alias(start, built.start)
             self.automaton.set_end(start, 0)

@@ -37,6 +37,7 @@ from structgen.grammar.ir import (
     productive,
     reachable,
 )
+from structgen.regular.charset import has_surrogate
 
 MAX_PRODUCTIONS = 32
 MAX_SYMBOLS = 512
@@ -69,6 +70,7 @@ def to_grammar(
     all_rules = {n: _distinct(n, p) for n, p in {**expanded, **expander.helpers}.items()}
     hopeless = {name for name, t in terminals.items() if t.automaton and t.automaton.is_empty}
     hopeless |= {name for name, t in terminals.items() if t.chars == ()}
+    hopeless |= {name for name, t in terminals.items() if t.text and has_surrogate(t.text)}
     kept, notes = _prune(all_rules, start, hopeless, set(rules), positions or {})
     used = dict.fromkeys(
         s.terminal for productions in kept.values() for p in productions for s in p

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from structgen import budget
+
 
 @dataclass(frozen=True, slots=True)
 class Seq:
@@ -64,6 +66,7 @@ def fold(root: Expr, combine: Callable[[Expr, list[Any]], Any]) -> Any:
     results: list[Any] = []
     stack: list[tuple[Expr, bool]] = [(root, False)]
     while stack:
+        budget.check("a rule of the grammar")
         node, ready = stack.pop()
         below = parts(node)
         if below and not ready:

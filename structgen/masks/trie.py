@@ -69,7 +69,7 @@ def _flatten(data, begins, lengths):
     end = np.zeros(room, np.int32)
     first = np.zeros(room + 1, np.int32)
     path = np.zeros(room + 1, np.int32)  # nodes from the root to the last token
-    n, length = 1, 0
+    n, length = 1, np.int64(0)
     previous = np.int64(-1)
     for k in range(len(begins)):
         a, size = begins[k], lengths[k]
@@ -87,7 +87,7 @@ def _flatten(data, begins, lengths):
             n += 1
         # Ids of equal bytes follow each other, so a node's ids are one run.
         first[n] = k + 1
-        length, previous = size, k
+        length, previous = size, np.int64(k)
     for d in range(length, -1, -1):
         end[path[d]] = n
     first[0] = 0

@@ -21,6 +21,9 @@ from collections.abc import Iterable, Mapping
 
 from structgen import budget
 
+# A larger rule is not copied where it is found: in a long chain each would copy all after it.
+MAX_CALLEE = 100
+
 
 class Body:
     """An automaton with start node 0. ``silent`` edges read nothing.
@@ -285,6 +288,7 @@ def simplify(bodies: list[Body], start: int, *, copies: int, most: int) -> None:
             for called in body.called() - {rule, start}
             if _is_regular(called, bodies[called])
             and (uses[called] - 1) * bodies[called].size <= copies
+            and bodies[called].size <= MAX_CALLEE
         }
         if chosen:
             body = unroll(rule, without_silent(_inlined(body, chosen)), first=False)

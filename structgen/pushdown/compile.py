@@ -89,7 +89,7 @@ def _scannerless(
     open_ended: bool,
 ) -> Built:
     classes = ByteClasses()
-    dfas: dict[object, DFA] = {special: dfa for special, dfa in spelled.items()}  # noqa: C416
+    dfas: dict[object, DFA] = {special: dfa for special, dfa in spelled.items()}
     for terminal in grammar.terminals.values():
         if terminal.follows or terminal.commits:
             raise UnsupportedGrammarError(
@@ -167,6 +167,9 @@ def _lexed(
         classes.add(_start_row(automaton, start))
     classes.close()
     lexer = Lexer(patterns, classes)
+    for start in starts.values():
+        firsts = enumerate(classes.first_bytes)
+        lexer.begins |= {cls for cls, byte in firsts if automaton.alternatives(start, byte)}
     builder = LexedBuilder(automaton, sets, lexer, ignore, foreign, open_ended=open_ended)
     return Built(builder.start(), rules.empty, builder, [*names, "the end"])
 

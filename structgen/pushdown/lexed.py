@@ -17,8 +17,8 @@ from structgen.pushdown.lexer import Guards, Lexer, LexState, Token
 
 
 class LexedBuilder(FrameBuilder):
-    """Keys of states: ``("boundary", item set, guards)``, ``("act", position, terminal, guards)``,
-    and lexer states.
+    """Keys of states: ``("begin", guards)``, ``("boundary", item set, guards)``, ``("act",
+    position, terminal, guards)``, and lexer states.
 
     ``open_ended``: the grammar is part of another one; where it is complete and a byte cannot be
     its own, it ends before that byte.
@@ -44,10 +44,18 @@ class LexedBuilder(FrameBuilder):
         self._boundaries: dict[tuple[int, Guards], list[list[Edge]]] = {}
 
     def start(self) -> int:
-        return self.state(("boundary", self.sets.start, ()))
+        return self.state(("begin", ()))
 
     def build(self, q: int, key: Hashable) -> None:
         match key:
+            case ("begin", tuple(guards)):
+                # Nothing but ignored text so far: a state of its own, as the empty text may be a
+                # sentence, and the first item set may come again later.
+                end = self.end_class(self.ends_of((self.sets.start, ())), (self.end, ()))
+                if self.sets.rules.empty:
+                    end = 0
+                rows = self._boundary(self.sets.start, guards, first=True)
+                self.set_rows(q, rows, self.byte_classes, end)
             case ("boundary", int(s), tuple(guards)):
                 end = self.end_class(self.ends_of((s, ())), (self.end, ()))
                 self.set_rows(q, self._boundary(s, guards), self.byte_classes, end)
@@ -58,14 +66,14 @@ class LexedBuilder(FrameBuilder):
 
     # -- tokens ---------------------------------------------------------------------------------
 
-    def _boundary(self, s: int, guards: Guards) -> list[list[Edge]]:
-        """The edges by byte class between two tokens."""
-        known = self._boundaries.get((s, guards))
+    def _boundary(self, s: int, guards: Guards, *, first: bool = False) -> list[list[Edge]]:
+        """The edges by byte class between two tokens, or before the first one."""
+        known = None if first else self._boundaries.get((s, guards))
         if known is not None:
             return known
         terminals = self.sets.terminals(s) & ~(1 << self.end)
         rows: list[list[Edge]] = [[] for _ in range(self.n_classes)]
-        point = self.pushes((), self._lexer_point(s))
+        point = self.pushes((), self._lexer_point(-1 if first else s))
         for group, after in self.lexer.row(self.lexer.start(terminals | self.ignore, guards)):
             assert isinstance(after, LexState)
             edge = (self.state(after), point, 0)
@@ -83,11 +91,15 @@ class LexedBuilder(FrameBuilder):
             if end is not None:
                 edge = self.pop_edge(end, (self.end, ()))
                 rows = [row or [edge] for row in rows]
-        self._boundaries[s, guards] = rows
+        if not first:
+            self._boundaries[s, guards] = rows
         return rows
 
     def _lexer_point(self, s: int) -> int:
-        """Where the lexer's frame returns to from a token that began at item set ``s``."""
+        """Where the lexer's frame returns to from a token that began at item set ``s``.
+
+        -1 is the first item set at the beginning of the text.
+        """
         found = self._lexer_points.get(s)
         if found is None:
             found = self.automaton.new_lazy_return(lambda cls: self._after_token(s, cls))
@@ -102,8 +114,9 @@ class LexedBuilder(FrameBuilder):
         if not isinstance(token, Token):
             return -1
         terminal, guards = token.terminal, token.guards
+        first, s = s < 0, max(s, self.sets.start)
         if self.ignore >> terminal & 1 and not self.sets.terminals(s) >> terminal & 1:
-            return self.state(("boundary", s, guards))
+            return self.state(("begin", guards) if first else ("boundary", s, guards))
         return self.state(("act", (s, ()), terminal, guards))
 
     def _foreign_point(self, s: int, terminal: int) -> int:

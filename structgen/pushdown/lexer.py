@@ -25,6 +25,7 @@ from structgen.pushdown.rules import ByteClasses
 from structgen.regular.bytewise import utf8
 from structgen.regular.charset import UNICODE, Ranges, negate
 from structgen.regular.dfa import DFA, from_edges
+from structgen.vocabulary.spelling import SYMBOL
 
 DEAD = -1
 Live: TypeAlias = "tuple[tuple[int, int], ...]"  # terminals and states of their automata
@@ -90,6 +91,7 @@ class Lexer:
         self._set_finals: list[list[bool]] = []
         self._set_ids: dict[Ranges, int] = {}
         self._starts: dict[tuple[int, Guards], LexState] = {}
+        self._symbol = classes.of_byte[SYMBOL]
         # Classes of the bytes that some token begins with.
         self.begins: set[int] = {
             cls
@@ -134,6 +136,8 @@ class Lexer:
         left: list[First | Watch] = []
         for guard in guards:
             if isinstance(guard, First):
+                if cls == self._symbol:
+                    continue
                 state = self._sets[guard.chars][guard.state][cls]
                 if state < 0:
                     return None
@@ -215,13 +219,17 @@ class Lexer:
             if follow is None:
                 result.append((sorted(ends), Token(terminal, guards)))
                 break
-            # A condition on the next character: decided by its first byte, or left to a guard.
+            # A condition on the next character: decided by its first byte, or left to a guard. A
+            # special token is no character: what holds of it is what holds of the end.
+            if follow.end and self._symbol in ends:
+                result.append(([self._symbol], Token(terminal, guards)))
+                ends = [cls for cls in ends if cls != self._symbol]
             chosen = self._set(follow.chars)
             passing = [cls for cls in ends if self._sets[chosen][0][cls] >= 0]
             if passing:
                 result.append((passing, Token(terminal, (*guards, First(chosen)))))
             refused = self._set(negate(follow.chars))
-            ends = [cls for cls in ends if self._sets[refused][0][cls] >= 0]
+            ends = [cls for cls in ends if cls == self._symbol or self._sets[refused][0][cls] >= 0]
             guards = (*guards, First(refused))
         return result
 
