@@ -8,12 +8,20 @@ of their class, the shift pushes, and the byte begins the next token at the boun
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 from structgen.automaton.tables import Automaton, Edge, pop
+from structgen.errors import StructgenError
 from structgen.pushdown.frames import Drop, End, FrameBuilder, Go, Position
 from structgen.pushdown.items import ItemSets
 from structgen.pushdown.lexer import Guards, Lexer, LexState, Token
+
+
+def _bits(mask: int) -> Iterator[int]:
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
 
 
 class LexedBuilder(FrameBuilder):
@@ -41,6 +49,15 @@ class LexedBuilder(FrameBuilder):
         self.n_classes = lexer.classes.n
         self._lexer_points: dict[int, int] = {}
         self._foreign_points: dict[tuple[int, int], int] = {}
+        self._live_masks: dict[int, tuple[int, int]] = {}
+        self._foreign_firsts = {
+            t: {
+                cls
+                for cls, byte in enumerate(lexer.classes.first_bytes)
+                if automaton.alternatives(start, byte)
+            }
+            for t, start in foreign.items()
+        }
         self._boundaries: dict[tuple[int, Guards], list[list[Edge]]] = {}
 
     def start(self) -> int:
@@ -54,6 +71,11 @@ class LexedBuilder(FrameBuilder):
                 end = self.end_class(self.ends_of((self.sets.start, ())), (self.end, ()))
                 if self.sets.rules.empty:
                     end = 0
+                elif not self._live(self.sets.start)[0]:
+                    raise StructgenError(
+                        "the grammar has no sentence: after each terminal that it may begin with, "
+                        "a longer match takes what must follow"
+                    )
                 rows = self._boundary(self.sets.start, guards, first=True)
                 self.set_rows(q, rows, self.byte_classes, end)
             case ("boundary", int(s), tuple(guards)):
@@ -71,10 +93,10 @@ class LexedBuilder(FrameBuilder):
         known = None if first else self._boundaries.get((s, guards))
         if known is not None:
             return known
-        terminals = self.sets.terminals(s) & ~(1 << self.end)
+        terminals, ignore = self._live(s)
         rows: list[list[Edge]] = [[] for _ in range(self.n_classes)]
         point = self.pushes((), self._lexer_point(-1 if first else s))
-        for group, after in self.lexer.row(self.lexer.start(terminals | self.ignore, guards)):
+        for group, after in self.lexer.row(self.lexer.start(terminals | ignore, guards)):
             assert isinstance(after, LexState)
             edge = (self.state(after), point, 0)
             for cls in group:
@@ -94,6 +116,55 @@ class LexedBuilder(FrameBuilder):
         if not first:
             self._boundaries[s, guards] = rows
         return rows
+
+    def _live(self, s: int) -> tuple[int, int]:
+        """Terminals that may come at item set ``s``, and ignored ones.
+
+        Left out are those after which nothing could follow: no byte that ends them begins what
+        comes next, as for a comment up to the end of the line where no line may end.
+        """
+        known = self._live_masks.get(s)
+        if known is not None:
+            return known
+        lexer = self.lexer
+        terminals = self.sets.terminals(s) & ~(1 << self.end)
+        begins = self._firsts(terminals)
+        ignored = self._firsts(self.ignore)
+        ends = self.open_ended or self.ends_of((s, ())) is not None
+        ignore = 0
+        for t in _bits(self.ignore):
+            if lexer.enders[t] & (begins | ignored) or (ends and lexer.ends_text[t]):
+                ignore |= 1 << t
+        live = 0
+        for t in _bits(terminals):
+            if lexer.enders[t] & ignored or self._leads_on(s, t):
+                live |= 1 << t
+        self._live_masks[s] = live, ignore
+        return live, ignore
+
+    def _leads_on(self, s: int, terminal: int) -> bool:
+        """Can something follow the terminal? Where it is reduced first, that is not looked into."""
+        if self.open_ended:
+            return True
+        lexer = self.lexer
+        for _, found in self.outcomes((s, ()), 1 << terminal):
+            for outcome in found:
+                if not isinstance(outcome, Go):
+                    return True
+                following = self.sets.terminals(outcome.target) & ~(1 << self.end)
+                if lexer.enders[terminal] & self._firsts(following):
+                    return True
+                end = self.ends_of((outcome.target, outcome.frames))
+                if end is not None and lexer.ends_text[terminal]:
+                    return True
+        return False
+
+    def _firsts(self, terminals: int) -> set[int]:
+        """Classes of the bytes that these terminals begin with."""
+        found: set[int] = set()
+        for t in _bits(terminals):
+            found |= self._foreign_firsts[t] if t in self.foreign else self.lexer.firsts[t]
+        return found
 
     def _lexer_point(self, s: int) -> int:
         """Where the lexer's frame returns to from a token that began at item set ``s``.

@@ -100,6 +100,36 @@ class Lexer:
             if target >= 0
         }
 
+        # By terminal: classes that it may begin with, and that may come right after it (an upper
+        # bound: where other terminals are live, a longer one may go on with some).
+        self.firsts = [
+            {cls for cls, target in enumerate(table[0] if table else ()) if target >= 0}
+            for table in self.tables
+        ]
+        self.enders = [self._enders(t) for t in range(len(patterns))]
+        self.ends_text = [
+            p is None or any(f == 0 or (f > 0 and p.follows[f - 1].end) for f in self.finals[t])
+            for t, p in enumerate(patterns)
+        ]
+
+    def _enders(self, terminal: int) -> set[int]:
+        pattern = self.patterns[terminal]
+        everything = set(range(self.classes.n))
+        if pattern is None or pattern.commits:
+            return everything
+        found: set[int] = set()
+        for final, row in zip(self.finals[terminal], self.tables[terminal], strict=True):
+            if final < 0:
+                continue
+            after = {cls for cls, target in enumerate(row) if target < 0}
+            if final > 0:
+                follow = pattern.follows[final - 1]
+                first = self._sets[self._set(follow.chars)][0]
+                symbol = {self._symbol} if follow.end else set()
+                after &= {cls for cls, target in enumerate(first) if target >= 0} | symbol
+            found |= after
+        return found
+
     @staticmethod
     def partition(patterns: Sequence[Pattern | None]) -> ByteClasses:
         """The classes of these patterns, and of what must follow them; not closed yet."""

@@ -17,6 +17,8 @@ from lark.parsers.lalr_analysis import LALR_Analyzer
 
 from structgen import grammars
 from structgen.grammar import Grammar, Ref, Term, read_lark
+from structgen.inspection.byte_grammar import ByteGrammar
+from structgen.inspection.samples import samples
 from tests.grammar.recognizer import Verdict, matches, recognize
 
 NAMES = ["arithmetic", "c", "csv", "graphql", "iso_dates", "json", "python", "sql", "xml"]
@@ -68,6 +70,17 @@ def by_ir_lalr(name: str, text: str) -> tuple[bool, bool | None]:
     return verdict.accept, verdict.prefix
 
 
+@cache
+def over_bytes(name: str) -> ByteGrammar:
+    return ByteGrammar.compile(lambda compiler: compiler.compile_lark(grammars.text(name)))
+
+
+def by_structgen(name: str, text: str) -> tuple[bool, bool | None]:
+    matcher = over_bytes(name).matcher()
+    begins = matcher.accept_bytes(text.encode())
+    return begins and matcher.is_accepting(), begins
+
+
 def by_ir_earley(name: str, text: str) -> tuple[bool, bool | None]:
     verdict = recognize(ir(name), text)
     return verdict.accept, verdict.prefix
@@ -78,6 +91,7 @@ RECOGNIZERS: list[tuple[Recognizer, list[str], int]] = [
     # recogniser, grammars, the longest text for it
     (by_lark_lalr, NAMES, 10_000),
     (by_ir_lalr, NAMES, 10_000),
+    (by_structgen, NAMES, 10_000),
     (by_lark_earley, [n for n in NAMES if n in SMALL], MAX_EARLEY_TEXT),
     (by_ir_earley, [n for n in NAMES if n in SMALL], MAX_EARLEY_TEXT),
 ]
@@ -297,3 +311,16 @@ def test_statements_of_the_standard_library() -> None:
     assert len(statements) > 25
     assert [s for s in statements if not by_lark_lalr("python", s)[0]] == []
     assert [s for s in statements if not ir_parser("python").recognize(s).accept] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_random_samples_parse_under_lark(name: str) -> None:
+    """What structgen generates, Lark reads by the same grammar."""
+    grammar = over_bytes(name)
+    texts = [grammar.text(ids) for ids in samples(grammar, 12, seed=7, length=40)]
+    refused = [text for text in texts if not by_lark_lalr(name, text)[0]]
+    assert refused == []
+
+
+def test_no_conflicts() -> None:
+    assert [warning for name in NAMES for warning in over_bytes(name).compiled.warnings] == []

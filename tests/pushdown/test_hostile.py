@@ -97,15 +97,16 @@ def test_the_empty_sentence_after_ignored_texts(text: str) -> None:
     assert fits(compiled, "  ")
 
 
-@pytest.mark.xfail(strict=True, reason="a terminal that takes what must follow it is not noticed")
-@pytest.mark.parametrize(
-    "text",
-    ["start: A B\nA: /a+/\nB: /a/", 'start: %json {"type": "integer"} "5"'],
-)
-def test_a_token_that_takes_what_must_follow(text: str) -> None:
-    """No text is complete: A is longest, so B never comes. Compiling should say so."""
+def test_a_token_that_takes_what_must_follow() -> None:
+    """No text is complete: A is longest, so B never comes."""
+    with pytest.raises(sg.StructgenError, match="no sentence"):
+        lark("start: A B\nA: /a+/\nB: /a/")
+
+
+@pytest.mark.xfail(strict=True, reason="what ends an embedded value is not known to the parser")
+def test_a_value_that_takes_what_must_follow() -> None:
     with pytest.raises(sg.StructgenError):
-        lark(text)
+        lark('start: %json {"type": "integer"} "5"')
 
 
 def test_half_a_character() -> None:

@@ -446,7 +446,6 @@ def test_an_embedded_grammar_keeps_its_own_lexer() -> None:
 # -- dead ends --------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="what may follow a token is not known to the parser")
 def test_a_condition_that_nothing_can_meet_is_no_way_to_go() -> None:
     """Nothing can follow the a: no sentence, so compiling should say it, or a mask not begin it."""
     compiled = made_up().compiler.compile_lark('start: A "b" | "c"\nA: /a(?!b)/')
