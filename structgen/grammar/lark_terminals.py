@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from functools import reduce
 
 from structgen.errors import GrammarSyntaxError, LimitExceeded
-from structgen.grammar.casefold import ignore_case
 from structgen.grammar.expression import Alt, Both, Expr, Rep, Seq, fold
 from structgen.grammar.ir import Embedded, Follow, Special, Terminal
 from structgen.grammar.lark_nodes import (
@@ -27,6 +26,7 @@ from structgen.grammar.python_regex import parse as parse_regex
 from structgen.grammar.source import Source, quote
 from structgen.grammar.substring import chunks_of, substring
 from structgen.regular import syntax
+from structgen.regular.casefold import ignore_case
 from structgen.regular.charset import UNICODE, intersect
 from structgen.regular.dfa import DFA, union
 from structgen.regular.dfa import intersect as intersect_automata

@@ -20,7 +20,7 @@ from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 from structgen.errors import GrammarSyntaxError, LimitExceeded
-from structgen.grammar.casefold import ignore_case
+from structgen.regular.casefold import ignore_case
 from structgen.regular.charset import UNICODE, Ranges, intersect, negate, normalize, union
 from structgen.regular.syntax import MAX_NESTING, Alt, Assertion, Cat, Look, Node, Repeat, Set
 from structgen.regular.unicode_sets import property_set

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from structgen.errors import GrammarSyntaxError, LimitExceeded, UnsupportedSchemaError
+from structgen.regular.casefold import ignore_case
 from structgen.regular.charset import UNICODE, Ranges, negate, normalize, union
 from structgen.regular.unicode_sets import property_set
 
@@ -36,6 +37,9 @@ _CLASS_ESCAPES = {
     "s": SPACE,
     "S": negate(SPACE),
 }
+# (?ims-ims: begins a group; (?ims) is for all that follows, in other dialects.
+_MODIFIERS = re.compile(r"\(\?([ims]*)(?:-([ims]*))?:")
+_FLAGS = re.compile(r"\(\?([ims]+)()\)")
 _CONTROL_ESCAPES = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 _COUNT = re.compile(r"\{([0-9]+)(,([0-9]*))?\}")
 _HEX = re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|u\{([0-9A-Fa-f]+)\}")
@@ -115,6 +119,7 @@ class _Group:
 
     position: int
     kind: str  # "(" for any group, else "(?=", "(?!", "(?<=", "(?<!"
+    flags: frozenset[str] = frozenset()  # those outside of it
     alternatives: list[Node] = field(default_factory=list)
     items: list[Node] = field(default_factory=list)
 
@@ -137,8 +142,8 @@ def parse(pattern: str) -> Node:
 
     Raises:
         GrammarSyntaxError: the pattern is not valid; ``position`` says where.
-        UnsupportedSchemaError: it is valid but not regular (a back-reference), or uses modifiers
-            or a property that is not known.
+        UnsupportedSchemaError: it is valid but not regular (a back-reference), or uses the
+            modifier m or a property that is not known.
         LimitExceeded: groups are nested deeper than ``MAX_NESTING``.
     """
     return _Parser(pattern).parse()
@@ -151,6 +156,7 @@ class _Parser:
         self.n_groups = 0
         self.group_names: set[str] = set()
         self.references: list[tuple[int, int | str]] = []
+        self.flags: frozenset[str] = frozenset()
 
     def error(self, message: str, position: int | None = None) -> GrammarSyntaxError:
         position = self.at if position is None else position
@@ -159,6 +165,9 @@ class _Parser:
     def parse(self) -> Node:
         text = self.text
         stack = [_Group(0, "(")]
+        if flags := _FLAGS.match(text):
+            # ECMA-262 has modifiers of groups only; other dialects let a pattern begin so.
+            self.modify(flags)
         looks = 0
         while self.at < len(text):
             char = text[self.at]
@@ -180,6 +189,7 @@ class _Parser:
                 looks -= group.kind != "("
                 self.at += 1
                 node = group.close()
+                self.flags = group.flags
                 can_repeat = group.kind in ("(", "(?=", "(?!")
                 stack[-1].items.append(self.quantified(node, can_repeat))
             else:
@@ -207,31 +217,44 @@ class _Parser:
 
     def open_group(self) -> _Group:
         text, begin = self.text, self.at
+        flags = self.flags
         if not text.startswith("(?", begin):
             self.n_groups += 1
             self.at += 1
-            return _Group(begin, "(")
-        if text.startswith("(?:", begin):
-            self.at += 3
-            return _Group(begin, "(")
+            return _Group(begin, "(", flags)
+        if modifiers := _MODIFIERS.match(text, begin):
+            self.modify(modifiers)
+            return _Group(begin, "(", flags)
         for kind in ("(?=", "(?!", "(?<=", "(?<!"):
             if text.startswith(kind, begin):
                 self.at += len(kind)
-                return _Group(begin, kind)
+                return _Group(begin, kind, flags)
         if name := _GROUP_NAME.match(text, begin):
             self.n_groups += 1
             self.group_names.add(name[1])
             self.at = name.end()
-            return _Group(begin, "(")
-        if re.compile(r"\(\?[ims]*(-[ims]*)?[:)]").match(text, begin):
-            raise UnsupportedSchemaError(
-                f"the pattern {text!r} uses modifiers at character {begin}; "
-                "write both cases, as in [aA]",
-                keyword="pattern",
-            )
+            return _Group(begin, "(", flags)
+        if _FLAGS.match(text, begin):
+            raise self.error("flags for all that follows stand at the beginning of a pattern")
         if text.startswith("(?P<", begin):
             raise self.error("a named group is written (?<name>...) in ECMA-262", begin + 2)
         raise self.error("unknown kind of group", begin + 1)
+
+    def modify(self, modifiers: re.Match[str]) -> None:
+        """Change the flags, and go on after where that is said."""
+        added, removed = modifiers[1], modifiers[2] or ""
+        if "m" in added + removed:
+            raise UnsupportedSchemaError(
+                f"the pattern {self.text!r} uses the modifier m at character {modifiers.start()}: "
+                "^ and $ stand for the ends of the text only",
+                keyword="pattern",
+            )
+        self.flags = (self.flags | set(added)) - set(removed)
+        self.at = modifiers.end()
+
+    def folded(self, ranges: Ranges) -> Ranges:
+        """The set, without regard to case where the flag i is set."""
+        return ignore_case(ranges) if "i" in self.flags else ranges
 
     def quantified(self, node: Node, can_repeat: bool) -> Node:
         text = self.text
@@ -271,7 +294,9 @@ class _Parser:
             if following in ("b", "B"):
                 self.at += 2
                 return Assertion(following)
-            return Set(_ranges(self.escape(in_class=False)))
+            ranges = _ranges(self.escape(in_class=False))
+            # What a class leaves out it leaves out in either case.
+            return Set(ranges if following in "DWSP" else self.folded(ranges))
         if char == "[":
             return Set(self.character_class())
         if char in "*+?" or (char == "{" and _COUNT.match(text, begin)):
@@ -279,7 +304,9 @@ class _Parser:
         self.at += 1
         if char in "^$":
             return Assertion(char)
-        return Set(DOT if char == "." else _ranges(ord(char)))
+        if char == ".":
+            return Set(UNICODE if "s" in self.flags else DOT)
+        return Set(self.folded(_ranges(ord(char))))
 
     def escape(self, *, in_class: bool) -> int | Ranges:
         """The code point or set of the escape that starts here."""
@@ -369,7 +396,7 @@ class _Parser:
                 singles.append((first, first))
             else:
                 sets.append(first)
-        ranges = union(tuple(singles), *sets)
+        ranges = self.folded(union(tuple(singles), *sets))
         return negate(ranges, UNICODE) if negated else ranges
 
     def class_atom(self) -> int | Ranges:

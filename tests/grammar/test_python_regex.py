@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from structgen.errors import GrammarSyntaxError, LimitExceeded
-from structgen.grammar.casefold import ignore_case
 from structgen.grammar.ir import Follow
 from structgen.grammar.lexeme import compile_lexeme, nonempty, shortest
 from structgen.grammar.python_regex import category, parse, sre
+from structgen.regular.casefold import ignore_case
 from structgen.regular.charset import contains
 
 TEXTS = ["".join(t) for n in range(6) for t in product("ab\n", repeat=n)]

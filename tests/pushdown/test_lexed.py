@@ -122,11 +122,6 @@ class Lexed:
     def __repr__(self) -> str:
         return self.text
 
-    def only_ignored(self, text: str) -> bool:
-        """See test_hostile.py: the empty sentence is not complete after ignored texts."""
-        patterns = "|".join(f"(?:{t.pattern})" for t in self.tokens if t.name in self.ignore)
-        return bool(patterns) and re.fullmatch(f"({patterns})*", text) is not None
-
 
 def random_lexed(rng: random.Random, *, conditions: float = 0.0) -> Lexed:
     """A grammar over four tokens, some ignored ones, and a random set of rules."""

@@ -172,7 +172,7 @@ def test_invalid_patterns_say_where(pattern: str, position: int) -> None:
     assert caught.value.position == position
 
 
-@pytest.mark.parametrize("pattern", [r"(a)\1", r"(?<x>a)\k<x>", "(?i:a)", r"\p{Script=Vulcan}"])
+@pytest.mark.parametrize("pattern", [r"(a)\1", r"(?<x>a)\k<x>", "(?m:^a)", r"\p{Script=Vulcan}"])
 def test_unsupported_patterns_say_so(pattern: str) -> None:
     with pytest.raises(UnsupportedSchemaError):
         compile_pattern(pattern)
@@ -218,3 +218,32 @@ def test_exponential_patterns_hit_a_limit_soon() -> None:
     with pytest.raises(StructgenError):
         compile_pattern(r"(a|b)*a(a|b){40}")
     assert time.perf_counter() - begin < 10
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(?i)ab",
+        "a(?i:b)c",
+        "(?i)[^k]b",
+        "(?i:a(?-i:b))c",
+        "(?s).b",
+        "(?i)[a-c]{2}",
+        r"(?i)\x41b",
+        "(?i)é",
+    ],
+)
+def test_modifiers(pattern: str) -> None:
+    """Python's re has the same ones."""
+    ours, python = compile_full(pattern), re.compile(pattern)
+    for text in map("".join, product("aAbBkK\u212a\néÉ", repeat=2)):
+        assert (ours.accepts(text) >= 0) == (python.fullmatch(text) is not None), text
+        longer = text + "c"
+        assert (ours.accepts(longer) >= 0) == (python.fullmatch(longer) is not None), longer
+    assert (ours.accepts("é") >= 0) == (python.fullmatch("é") is not None)
+
+
+def test_flags_in_the_middle_say_where() -> None:
+    with pytest.raises(GrammarSyntaxError) as caught:
+        compile_pattern("a(?i)b")
+    assert caught.value.position == 1
