@@ -57,7 +57,10 @@ def _use_all() -> None:
         compiler.compile_json_schema(schema),
         compiler.compile_lark('start: e\n?e: e "+" e | NUMBER | "<eos>"\nNUMBER: /\\d+(\\.\\d+)?/'),
     ]
-    for grammar, text in zip(grammars, (b'{"a":"ab', b"1.5+2"), strict=True):
+    distinct = {"type": "array", "items": {"type": ["string", "object"]}, "uniqueItems": True}
+    grammars.append(compiler.compile_json_schema(distinct))
+    texts = (b'{"a":"ab', b"1.5+2", b'["a","b",{"c":1},{"c":2},"')
+    for grammar, text in zip(grammars, texts, strict=True):
         matcher = grammar.matcher()
         for byte in text:
             matcher.fill_bitmask(mask, 0)
