@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 
+# A repetition that makes texts of so many code points is counted, not spelled out.
+COUNTED_FROM = 512
+
 
 class CompiledGrammar:
     """What a constraint does with every token of one vocabulary. Shared freely between threads."""
@@ -287,19 +290,32 @@ class Compiler:
 
     def compile_regex(self, pattern: str, *, cancel: Cancel | None = None) -> CompiledGrammar:
         """A text that matches an ECMA-262 regular expression from beginning to end."""
-        from structgen.regular.bytewise import utf8
-        from structgen.regular.ecma import compile_full
-
         if not isinstance(pattern, str):
             raise StructgenError(f"a regular expression is a string, not {pattern!r:.40}")
         source = {"kind": "regex", "text": pattern, "options": {}}
-        return self._cached(
-            ("regex", pattern),
-            lambda: self._compile_bytes(
-                lambda: utf8(compile_full(pattern, max_states=self.limits.pattern_states)), source
-            ),
-            cancel,
-        )
+        return self._cached(("regex", pattern), lambda: self._build_regex(pattern, source), cancel)
+
+    def _build_regex(self, pattern: str, source: dict[str, Any]) -> CompiledGrammar:
+        from structgen.automaton.counted import place_counted
+        from structgen.regular.bytewise import utf8
+        from structgen.regular.counting import compile_counted_full
+        from structgen.regular.ecma import compile_full
+
+        started = time.perf_counter()
+        most = self.limits.pattern_states
+        counted = compile_counted_full(pattern, max_states=most)
+        if (
+            counted is not None
+            and counted.maximum is not None
+            and counted.maximum >= COUNTED_FROM
+            and self._tokens.usable_bytes().all()
+            and not counted.dfa.is_empty
+        ):
+            automaton = Automaton(max_states=self.limits.states)
+            start = place_counted(automaton, counted.dfa, counted.minimum, counted.maximum)
+            masks = MaskGrammar(self._tokens, automaton)
+            return self._finish(masks, start, source, (), started)
+        return self._compile_bytes(lambda: utf8(compile_full(pattern, max_states=most)), source)
 
     def compile_lark(
         self,

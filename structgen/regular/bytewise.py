@@ -46,6 +46,13 @@ def _utf8_ranges(lo: int, hi: int) -> Iterable[tuple[tuple[int, int], ...]]:
 
 def utf8(dfa: DFA) -> DFA:
     """The UTF-8 encodings of the texts that ``dfa`` (over code points) accepts."""
+    edges = utf8_edges(dfa)
+    final = dfa.final.tolist()
+    return from_edges(edges, final + [-1] * (len(edges) - len(final)), BYTES)
+
+
+def utf8_edges(dfa: DFA) -> list[list[tuple[int, int, int]]]:
+    """Byte ranges with targets, by state: ``dfa``'s own states, then those inside a code point."""
     n = dfa.n_states
     edges: list[list[tuple[int, int, int]]] = [[] for _ in range(n)]
     shared: dict[tuple[tuple[tuple[int, int], int], ...], int] = {}
@@ -57,7 +64,7 @@ def utf8(dfa: DFA) -> DFA:
             goal = int(dfa.target[k])
             sequences += [(q, goal) for q in utf8_ranges(int(dfa.lo[k]), int(dfa.hi[k]))]
         _add(edges, final, shared, s, sequences)
-    return from_edges(edges, final, BYTES)
+    return edges
 
 
 def _add(

@@ -39,6 +39,18 @@ def compile_counted(pattern: str, *, max_states: int = 50_000) -> Counted | None
     return Counted(compile_tree(tree, max_states=max_states), minimum, maximum)
 
 
+@lru_cache(maxsize=256)
+def compile_counted_full(pattern: str, *, max_states: int = 50_000) -> Counted | None:
+    """The texts that ``pattern`` matches as a whole, where it can be taken apart."""
+    tree = parse(pattern)
+    items = tree.items if isinstance(tree, Cat) else (tree,)
+    found = take_apart(Cat((Assertion("^"), *items, Assertion("$"))))
+    if found is None:
+        return None
+    whole, minimum, maximum = found
+    return Counted(compile_tree(whole, max_states=max_states), minimum, maximum)
+
+
 def take_apart(tree: Node) -> tuple[Node, int, int | None] | None:
     """The tree with its repetition unbounded, and the least and greatest length of a text."""
     if not isinstance(tree, Cat) or len(tree.items) < 3:
