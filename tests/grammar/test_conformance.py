@@ -87,7 +87,7 @@ COMPILED = {
     "ebnf": (904, 0, 32),
     "lark": (389, 4, 32),
     "structural_tag": (452, 0, 0),
-    "regex": (75, 0, 18),
+    "regex": (91, 0, 2),
 }
 REFUSED_PATTERNS = (
     "limit pattern_states = 50,000 exceeded",
