@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from structgen.bitmask import allocate_bitmask
 from structgen.errors import SchemaError, StructgenError
 from structgen.schema_input import resolve_schema
 
 if TYPE_CHECKING:
     from structgen.compiler import CompiledGrammar, Compiler
-
-_kernels_loaded = threading.Event()
 
 KINDS = ("schema", "regex", "choice", "lark", "ebnf", "structural_tag", "json")
 
@@ -100,27 +94,7 @@ def compile_constraints(
         if key not in done:
             done[key] = _compile(compiler, constraint, whitespace, escapes)
         result.append(done[key])
-    if done:
-        load_kernels(next(iter(done.values())).grammar)
     return result
-
-
-def load_kernels(grammar: CompiledGrammar) -> None:
-    """Take one step with a matcher, once per process.
-
-    The first use of a kernel loads it, or on a new machine compiles it, which takes seconds. Here
-    that is on the thread that asked, and not on the engine's, where it would hold up the batch.
-    """
-    if _kernels_loaded.is_set():
-        return
-    matcher = grammar.matcher()
-    vocabulary = grammar.vocabulary
-    mask = allocate_bitmask(1, len(vocabulary))
-    matcher.fill_bitmask(mask, 0)
-    matcher.is_accepting()
-    allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
-    matcher.accept_token(int(allowed[0]))
-    _kernels_loaded.set()
 
 
 def _compile(compiler: Compiler, constraint: Constraint, whitespace: str, escapes: str) -> Compiled:

@@ -167,9 +167,6 @@ def _lexed(
         classes.add(_start_row(automaton, start))
     classes.close()
     lexer = Lexer(patterns, classes)
-    for start in starts.values():
-        firsts = enumerate(classes.first_bytes)
-        lexer.begins |= {cls for cls, byte in firsts if automaton.alternatives(start, byte)}
     builder = LexedBuilder(automaton, sets, lexer, ignore, foreign, open_ended=open_ended)
     return Built(builder.start(), rules.empty, builder, [*names, "the end"])
 

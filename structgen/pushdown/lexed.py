@@ -58,6 +58,7 @@ class LexedBuilder(FrameBuilder):
             }
             for t, start in foreign.items()
         }
+        lexer.begins.update(*self._foreign_firsts.values())
         self._boundaries: dict[tuple[int, Guards], list[list[Edge]]] = {}
 
     def start(self) -> int:

@@ -92,20 +92,14 @@ class Lexer:
         self._set_ids: dict[Ranges, int] = {}
         self._starts: dict[tuple[int, Guards], LexState] = {}
         self._symbol = classes.of_byte[SYMBOL]
-        # Classes of the bytes that some token begins with.
-        self.begins: set[int] = {
-            cls
-            for table in self.tables
-            for cls, target in enumerate(table[0] if table else ())
-            if target >= 0
-        }
-
         # By terminal: classes that it may begin with, and that may come right after it (an upper
         # bound: where other terminals are live, a longer one may go on with some).
         self.firsts = [
             {cls for cls, target in enumerate(table[0] if table else ()) if target >= 0}
             for table in self.tables
         ]
+        # Classes that some token begins with; who embeds constraints adds theirs.
+        self.begins: set[int] = set().union(*self.firsts)
         self.enders = [self._enders(t) for t in range(len(patterns))]
         self.ends_text = [
             p is None or any(f == 0 or (f > 0 and p.follows[f - 1].end) for f in self.finals[t])
