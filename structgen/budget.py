@@ -45,13 +45,13 @@ class Budget:
     ) -> None:
         self.memory_bytes, self.cancel, self.name = memory_bytes, cancel, name
         self.seconds = self.seconds_left = float(seconds)
-        self.deadline = time.monotonic() + self.seconds
+        self.deadline = time.thread_time() + self.seconds
         self.bytes_left = memory_bytes
 
     def check(self, where: str) -> None:
         if self.cancel is not None and self.cancel.is_set():
             raise CompileCancelled(f"cancelled while building {where}")
-        if time.monotonic() > self.deadline:
+        if time.thread_time() > self.deadline:
             raise LimitExceeded(limit=self.name, value=self.seconds, where=where)
 
     def charge(self, nbytes: int, where: str) -> None:
@@ -69,14 +69,14 @@ def spending(budget: Budget) -> Iterator[Budget]:
 
     Raises :class:`CompileCancelled` at once where it is cancelled already.
     """
-    budget.deadline = time.monotonic() + budget.seconds_left
+    budget.deadline = time.thread_time() + budget.seconds_left
     budget.check("the constraint")
     token = _current.set(budget)
     try:
         yield budget
     finally:
         _current.reset(token)
-        budget.seconds_left = budget.deadline - time.monotonic()
+        budget.seconds_left = budget.deadline - time.thread_time()
 
 
 def check(where: str) -> None:
@@ -121,9 +121,9 @@ def hold(nbytes: int, where: str) -> Iterator[None]:
 def untimed() -> Iterator[None]:
     """The clock stands still inside the block."""
     budget = _current.get()
-    started = time.monotonic()
+    started = time.thread_time()
     try:
         yield
     finally:
         if budget is not None:
-            budget.deadline += time.monotonic() - started
+            budget.deadline += time.thread_time() - started

@@ -22,11 +22,12 @@ class Limits:
         stacks: ways to read one text that are followed at the same time, where a grammar is not
             LR(1).
         whitespace: longest run of JSON whitespace between two tokens (characters).
-        compile_seconds: wall-clock time of one compilation. Looked at every few milliseconds,
-            except inside the largest single array operations (seconds).
+        compile_seconds: processor time of one compilation, so that what else runs on a machine
+            changes no result. Looked at every few milliseconds, except inside the largest single
+            array operations (seconds).
         memory_bytes: what one compilation may hold in tables, automata and formulas: an estimate
             from their sizes, within a factor of a few of what the process grows by.
-        step_seconds: wall-clock time of what one mask (or one accepted token) may add to the
+        step_seconds: processor time of what one mask (or one accepted token) may add to the
             tables, as parts of a grammar are built when a text first enters them.
     """
 
