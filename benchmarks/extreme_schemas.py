@@ -3,7 +3,7 @@
 Each schema runs in a process of its own for each engine (one thread, at most --time-limit seconds):
 compile to the first mask, then follow a valid instance token by token.
 
-    python benchmarks/extreme_schemas.py --tokenizer ../shared/data/tokenizers/llama3
+    python benchmarks/extreme_schemas.py
 
 Needs ``pip install -e ".[bench]"`` for the peers.
 """
@@ -11,14 +11,10 @@ Needs ``pip install -e ".[bench]"`` for the peers.
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
-import resource
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import common
 import numpy as np
 
 Case = tuple[Any, Any]  # a schema (or a list of them) and a valid instance of the (first) schema
@@ -98,135 +94,42 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
-class Structgen:
-    def __init__(self, tokenizer: Any) -> None:
-        import structgen
-
-        self.vocabulary = structgen.Vocabulary.from_huggingface(tokenizer)
-        self.compiler = structgen.Compiler(self.vocabulary, cache_bytes=0)
-        self.mask = structgen.allocate_bitmask(1, len(self.vocabulary))
-
-    def compile(self, schema: Any) -> Any:
-        return self.compiler.compile_json_schema(schema).matcher()
-
-    def step(self, matcher: Any, token: int | None) -> bool:
-        matcher.fill_bitmask(self.mask)
-        return token is None or matcher.accept_token(token)
-
-
-class Llguidance:
-    def __init__(self, tokenizer: Any) -> None:
-        import llguidance
-        import llguidance.hf
-        from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
-
-        self.llguidance, self.fill = llguidance, fill_next_token_bitmask
-        self.tokenizer = llguidance.hf.from_tokenizer(tokenizer)
-        self.mask = allocate_token_bitmask(1, self.tokenizer.vocab_size)
-
-    def compile(self, schema: Any) -> Any:
-        grammar = json.dumps({"grammars": [{"json_schema": schema}]})
-        matcher = self.llguidance.LLMatcher(self.tokenizer, grammar)
-        if matcher.is_error():
-            raise ValueError(matcher.get_error())
-        return matcher
-
-    def step(self, matcher: Any, token: int | None) -> bool:
-        self.fill(matcher, self.mask, 0)
-        if matcher.is_error():
-            raise ValueError(matcher.get_error())
-        return token is None or matcher.consume_token(token)
-
-
-class Xgrammar:
-    def __init__(self, tokenizer: Any) -> None:
-        import xgrammar
-
-        self.xgrammar = xgrammar
-        info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=len(tokenizer))
-        self.compiler = xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
-        self.mask = xgrammar.allocate_token_bitmask(1, info.vocab_size)
-
-    def compile(self, schema: Any) -> Any:
-        grammar = self.compiler.compile_json_schema(json.dumps(schema), strict_mode=False)
-        return self.xgrammar.GrammarMatcher(grammar)
-
-    def step(self, matcher: Any, token: int | None) -> bool:
-        matcher.fill_next_token_bitmask(self.mask)
-        return token is None or matcher.accept_token(token)
-
-
-ENGINES: dict[str, Callable[[Any], Any]] = {
-    "structgen": Structgen,
-    "llguidance": Llguidance,
-    "xgrammar": Xgrammar,
-}
-
-
-def resident_bytes() -> int:
-    """The process's resident memory (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
-
-
-def measure(engine_name: str, case: str, tokenizer_path: str, connection: Any) -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
-    engine = ENGINES[engine_name](tokenizer)
-    warm = engine.compile({"type": "object", "properties": {"a": {"maxLength": 9}}})
-    for token in tokenizer.encode('{"a": "bc"}', add_special_tokens=False):
-        engine.step(warm, token)
+def measure(engine: common.Engine, tokenizer: Any, case: str) -> str:
     schema, value = CASES[case]()
-    before = resident_bytes()
-    try:
-        started = time.perf_counter()
-        schemas = schema if isinstance(schema, list) else [schema]
-        matchers = [engine.compile(s) for s in schemas]
-        for matcher in matchers:
-            engine.step(matcher, None)
-        seconds = time.perf_counter() - started
-        times = []
-        for token in tokenizer.encode(json.dumps(value), add_special_tokens=False):
-            started = time.perf_counter()
-            accepted = engine.step(matchers[0], token)
-            times.append((time.perf_counter() - started) * 1e6)
-            if not accepted:
-                raise ValueError("a valid instance was refused")
-    except Exception as error:
-        connection.send(f"refused: {str(error).splitlines()[0][:70]}")
-        return
-    grown = (resident_bytes() - before) / 2**20
+    tokens = common.encode(tokenizer, value)
+    before = common.resident_bytes()
+    seconds = 0.0
+    grammars = []
+    for one in schema if isinstance(schema, list) else [schema]:
+        grammar, first = common.first_mask(engine, lambda one=one: engine.compile(one))  # type: ignore[misc]
+        grammars.append(grammar)
+        seconds += first
+    times, accepted = common.follow(engine, grammars[0], tokens)
+    if not accepted:
+        raise common.Refused("refused a valid instance")
+    grown = (common.resident_bytes() - before) / 2**20
     p50, p99 = np.percentile(times, [50, 99])
-    connection.send(f"{seconds * 1e3:,.0f} ms, {grown:,.0f} MB, {p50:,.0f} / {p99:,.0f} us")
+    return f"{seconds * 1e3:,.0f} ms, {grown:,.0f} MB, {p50:,.0f} / {p99:,.0f} us"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokenizer", required=True, help="a folder with a tokenizer")
-    parser.add_argument("--engines", nargs="+", default=list(ENGINES))
+    common.add_tokenizer(parser)
+    parser.add_argument("--engines", nargs="+", default=list(common.ENGINES))
     parser.add_argument("--time-limit", type=float, default=60, help="seconds for one cell")
     arguments = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
+    engines = common.installed(arguments.engines)
     print("to the first mask, resident memory added, TBM p50 / p99\n")
-    print(f"| | {' | '.join(arguments.engines)} |")
-    print("|---" * (len(arguments.engines) + 1) + "|")
+    print(f"| | {' | '.join(engines)} |")
+    print("|---" * (len(engines) + 1) + "|")
     for case in CASES:
         cells = []
-        for engine in arguments.engines:
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=measure, args=(engine, case, arguments.tokenizer, theirs)
-            )
-            process.start()
-            theirs.close()
-            try:
-                got = ours.poll(arguments.time_limit + 20)
-                cells.append(ours.recv() if got else f"over {arguments.time_limit:.0f} s")
-            except EOFError:
-                cells.append("crashed")
-            process.kill()
-            process.join()
+        for engine in engines:
+            with common.Worker(engine, arguments.tokenizer) as worker:
+                try:
+                    cells.append(worker.call(measure, case, seconds=arguments.time_limit))
+                except common.Refused as error:
+                    cells.append(str(error))
         print(f"| {case} | {' | '.join(cells)} |", flush=True)
 
 

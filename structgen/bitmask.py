@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import operator
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from structgen.errors import StructgenError
+from structgen.masks.decode import row_of_array
 
 if TYPE_CHECKING:
     import torch
@@ -24,34 +26,42 @@ def allocate_bitmask(batch: int, vocab_size: int) -> np.ndarray:
     return np.full((batch, (vocab_size + 31) // 32), -1, np.int32)
 
 
+# The torch tensor that was last asked for: a weak reference, its words, rows, address, row length.
+_last: tuple[Any, int, int, int, int] = (lambda: None, 0, 0, 0, 0)
+
+
 def row_address(mask: Any, row: int, words: int) -> int:
     """The address of ``mask[row]``; checks what a wrong mask would turn into a stray write."""
-    try:
-        row = operator.index(row)
-    except TypeError:
-        raise StructgenError(f"a row is a whole number, not {row!r:.40}") from None
+    global _last
+    if type(row) is not int:
+        try:
+            row = operator.index(row)
+        except TypeError:
+            raise StructgenError(f"a row is a whole number, not {row!r:.40}") from None
     if isinstance(mask, np.ndarray):
-        shape = mask.shape
-        # A strided or read-only row would be written past, or against its owner's will.
-        if (
-            len(shape) == 2
-            and shape[1] == words
-            and 0 <= row < shape[0]
-            and mask.dtype == np.int32
-            and mask.strides[1] == 4
-            and mask.flags.writeable
-        ):
-            return int(mask.ctypes.data) + row * mask.strides[0]
-    elif hasattr(mask, "data_ptr") and (
-        mask.dim() == 2
-        and mask.element_size() == 4
-        and not mask.is_floating_point()
-        and mask.device.type == "cpu"
-        and mask.stride(1) == 1
-        and mask.shape[1] == words
-        and 0 <= row < mask.shape[0]
-    ):
-        return int(mask.data_ptr()) + row * mask.stride(0) * 4
+        try:
+            address = row_of_array(mask, row, words)
+        except (TypeError, ValueError):
+            address = 0  # another type than the one that is compiled for, such as a read-only array
+        if address:
+            return address
+    elif hasattr(mask, "data_ptr"):
+        found, last_words, rows, address, stride = _last
+        # Shape and kind of a tensor stay, unless somebody gives it other memory.
+        if not (found() is mask and last_words == words and mask.data_ptr() == address):
+            rows = 0
+            if (
+                mask.dim() == 2
+                and mask.element_size() == 4
+                and not mask.is_floating_point()
+                and mask.device.type == "cpu"
+                and mask.stride(1) == 1
+                and mask.shape[1] == words
+            ):
+                rows, address, stride = mask.shape[0], mask.data_ptr(), mask.stride(0) * 4
+                _last = (weakref.ref(mask), words, rows, address, stride)
+        if 0 <= row < rows:
+            return address + row * stride
     shape = tuple(getattr(mask, "shape", ()))
     raise StructgenError(
         f"row {row} of a mask of shape {shape}: expected a CPU int32 mask [batch, {words}], "

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,7 +186,7 @@ class Compiler:
         self.limits = limits or Limits()
         self._tokens = TokenTables.of(vocabulary)
         self._cache_bytes = cache_bytes
-        self._cache: OrderedDict[Any, CompiledGrammar] = OrderedDict()
+        self._cache = _Cache(cache_bytes)
         self._libraries: dict[tuple[str, str], tuple[Library, MaskGrammar]] = {}
         self._lock = threading.RLock()
         load_kernels()
@@ -239,9 +240,9 @@ class Compiler:
 
         def build() -> CompiledGrammar:
             library, shared = self._library(whitespace, escapes)
-            automaton = Automaton(library.automaton, max_states=self.limits.states)
-            start, warnings = add_schema(automaton, library, schema, self.limits, chosen)
-            masks = MaskGrammar(self._tokens, automaton, shared)
+            with self._automaton(library.automaton) as automaton:
+                start, warnings = add_schema(automaton, library, schema, self.limits, chosen)
+                masks = MaskGrammar(self._tokens, automaton, shared)
             # As text: the caller may change the dict later.
             source = {"kind": "json_schema", "text": write_json(schema), "options": settings}
             return self._finish(masks, start, source, warnings, started)
@@ -416,6 +417,16 @@ class Compiler:
             self._libraries[whitespace, escapes] = found
             return found
 
+    @contextmanager
+    def _automaton(self, base: Automaton | None) -> Iterator[Automaton]:
+        """An automaton to build in, closed where no grammar comes of it."""
+        automaton = Automaton(base, max_states=self.limits.states)
+        try:
+            yield automaton
+        except BaseException:
+            automaton.close()
+            raise
+
     def _compile_bytes(self, make: Callable[[], Any], source: dict[str, Any]) -> CompiledGrammar:
         from structgen.schema.frames import place_bytes
 
@@ -444,11 +455,11 @@ class Compiler:
             kind = library_kind(grammar)
             library, shared = (None, None) if kind is None else self._library(*kind)
             base = None if library is None else library.automaton
-            automaton = Automaton(base, max_states=self.limits.states)
             usable = self._tokens.usable_bytes()
-            builder = GrammarBuilder(automaton, library, self.vocabulary, self.limits, usable)
-            start, built = builder.start(grammar)
-            masks = MaskGrammar(self._tokens, automaton, shared)
+            with self._automaton(base) as automaton:
+                builder = GrammarBuilder(automaton, library, self.vocabulary, self.limits, usable)
+                start, built = builder.start(grammar)
+                masks = MaskGrammar(self._tokens, automaton, shared)
             compiled = self._finish(masks, start, source, builder.warnings, started)
             compiled.rules = (grammar, built)
             return compiled
@@ -485,18 +496,62 @@ class Compiler:
         if self._cache_bytes <= 0:
             return self._run(build, cancel)
         with self._lock:
-            grammar = self._cache.get(key)
-            if grammar is not None:
-                self._cache.move_to_end(key)
-                return grammar
-        grammar = self._run(build, cancel)
-        with self._lock:
-            grammar = self._cache.setdefault(key, grammar)
-            # Grammars grow as they are used, so the sum is taken when one is added.
-            total = sum(g.nbytes for g in self._cache.values())
-            while total > self._cache_bytes and len(self._cache) > 1:
-                total -= self._cache.popitem(last=False)[1].nbytes
+            grammar, _evicted = self._cache.get(key)
+        if grammar is None:
+            compiled = self._run(build, cancel)
+            with self._lock:
+                grammar, _evicted = self._cache.add(key, compiled)
+        # What was evicted is freed here, where nobody waits for the lock.
         return grammar
+
+
+class _Cache:
+    """Compiled grammars by key, least recently used first out, up to ``most`` bytes.
+
+    Grammars grow while they are used, by whoever holds them. So a grammar is measured whenever it
+    is asked for, and all of them are once in an eighth as many calls as there are grammars: as
+    many measurements for each call, however full the cache is.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._grammars: OrderedDict[Any, CompiledGrammar] = OrderedDict()
+        self._sizes: dict[Any, int] = {}
+        self._total = 0
+        self._calls = 0  # since all were measured
+
+    def get(self, key: Any) -> tuple[CompiledGrammar | None, list[CompiledGrammar]]:
+        """The grammar of ``key``, or None, and what had to go."""
+        grammar = self._grammars.get(key)
+        if grammar is None:
+            return None, []
+        self._grammars.move_to_end(key)
+        return grammar, self._shrink(key)
+
+    def add(
+        self, key: Any, grammar: CompiledGrammar
+    ) -> tuple[CompiledGrammar, list[CompiledGrammar]]:
+        """The grammar of ``key``: this one, unless there is one; and what had to go."""
+        grammar = self._grammars.setdefault(key, grammar)
+        return grammar, self._shrink(key)
+
+    def _shrink(self, used: Any) -> list[CompiledGrammar]:
+        self._calls += 1
+        if 8 * self._calls >= len(self._grammars):
+            self._calls = 0
+            self._sizes = {key: grammar.nbytes for key, grammar in self._grammars.items()}
+            self._total = sum(self._sizes.values())
+        else:
+            size = self._grammars[used].nbytes
+            self._total += size - self._sizes.get(used, 0)
+            self._sizes[used] = size
+        evicted = []
+        # The one in use stays, however large it is.
+        while self._total > self.most and len(self._grammars) > 1:
+            key, grammar = self._grammars.popitem(last=False)
+            self._total -= self._sizes.pop(key)
+            evicted.append(grammar)
+        return evicted
 
 
 def _check_text(what: str, text: object) -> None:

@@ -3,29 +3,49 @@
 numba keeps a compiled function as long as the file that defines it is unchanged. Our kernels inline
 functions of other files, so a change there must count as well: the stamp of every kernel covers the
 sources of all of them.
+
+numba's cache lies beside the source, or, where that cannot be written, in the user's cache folder;
+``NUMBA_CACHE_DIR`` names another one. Here a kernel that was compiled beside the source is found
+even by those who cannot write there, a cache that is damaged is compiled again, and without any
+folder to write into kernels are compiled for the process alone.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba as nb
+from numba.core import event
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.runtime import rtsys
 
 from structgen import budget
 
 _KERNEL_SOURCES = (
+    "automaton/byte_classes.py",
     "automaton/lift.py",
+    "automaton/placing.py",
     "automaton/pointers.py",
+    "automaton/spellings.py",
     "automaton/step.py",
+    "automaton/tries.py",
+    "batch.py",
     "masks/counted.py",
     "masks/decode.py",
+    "masks/json_values.py",
+    "masks/loops.py",
     "masks/rows.py",
     "masks/trie.py",
-    "masks/unique.py",
+    "masks/unique_candidates.py",
+    "masks/unique_reader.py",
+    "masks/unique_search.py",
     "masks/walk.py",
     "regular/dense.py",
     "regular/number_states.py",
@@ -33,6 +53,8 @@ _KERNEL_SOURCES = (
     "regular/product.py",
     "regular/subset.py",
 )
+
+_kernels: list[Any] = []
 
 
 @cache
@@ -43,20 +65,117 @@ def _stamp() -> str:
     return digest.hexdigest()
 
 
+class _KernelCache(FunctionCache):
+    """numba's cache of one function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file._source_stamp = _stamp()
+        beside = os.path.join(os.path.dirname(function.__code__.co_filename), "__pycache__")
+        self._files = [self._cache_file]
+        if beside != self._cache_path:
+            base = self._impl.filename_base
+            self._files.append(IndexDataCacheFile(beside, base, _stamp()))
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled specialization for ``sig``, or None."""
+        # numba would load all that it knows to compile, which takes 0.2 s. It does so anyway before
+        # it compiles; code that is compiled needs the runtime only.
+        rtsys.initialize(target_context)
+        key = self._index_key(sig, target_context.codegen())
+        for file in self._files:
+            with suppress(Exception):  # unreadable, truncated, or no pickle at all
+                found = file.load(key)
+                if found is not None:
+                    return self._impl.rebuild(target_context, found)
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError:  # such as a full disk
+            pass
+        except Exception:
+            # The index that the entry should be added to is damaged: begin a new one.
+            with suppress(OSError):
+                self.flush()
+                super().save_overload(sig, data)
+
+    def is_filled(self) -> bool:
+        """Is any specialization on disk, compiled from the sources as they are?"""
+        for file in self._files:
+            with suppress(Exception):
+                if file._load_index():
+                    return True
+        return False
+
+
+def _name_of(dispatcher: Any) -> str:
+    return f"{dispatcher.py_func.__module__}.{dispatcher.py_func.__qualname__}"
+
+
+class CompileListener(event.Listener):
+    """Told of each function that numba begins to compile; those from the cache are not.
+
+    Says once, on standard error, what it is that takes so long.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def on_start(self, event: event.Event) -> None:
+        self.names.append(_name_of(event.data["dispatcher"]))
+        self.show()
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+    def show(self) -> None:
+        if len(self.names) == 1:
+            text = "structgen: compiling array kernels, once on this machine (half a minute)..."
+            print(text, file=sys.stderr, flush=True)
+
+
+_listener = CompileListener()
+
+
+def listen(listener: CompileListener) -> None:
+    """Let ``listener`` be told from now on."""
+    global _listener
+    _listener = listener
+
+
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """``numba.njit(cache=True, **options)`` with a stamp over the sources of all kernels."""
 
     def decorate(f: Callable[..., Any]) -> Any:
-        compiled = nb.njit(cache=True, **options)(f)
-        compiled._cache._cache_file._source_stamp = _stamp()
+        compiled = nb.njit(**options)(f)
+        with suppress(RuntimeError):  # numba found no folder that can be written into
+            compiled._cache = _KernelCache(f)
         prepare = compiled._compile_for_args
 
         def untimed(*arguments: Any, **named: Any) -> Any:
             # Loading or compiling itself is not what a caller's input costs.
-            with budget.untimed():
+            with budget.untimed(), event.install_listener("numba:compile", _listener):
                 return prepare(*arguments, **named)
 
         compiled._compile_for_args = untimed
+        _kernels.append(compiled)
         return compiled
 
     return decorate if function is None else decorate(function)
+
+
+def missing() -> list[str]:
+    """Names of the kernels, of modules imported so far, that are not compiled on this machine."""
+    return [
+        _name_of(k)
+        for k in _kernels
+        if not (isinstance(k._cache, _KernelCache) and k._cache.is_filled())
+    ]
+
+
+def cache_folder() -> Path | None:
+    """Where compiled kernels are written; None if nowhere."""
+    folders = (k._cache.cache_path for k in _kernels if isinstance(k._cache, _KernelCache))
+    return next(map(Path, folders), None)

@@ -12,9 +12,13 @@ from structgen.bitmask import row_address
 from structgen.budget import Budget
 from structgen.errors import LimitExceeded, StructgenError
 from structgen.masks import decode as k
+from structgen.masks.decode import YES
 from structgen.masks.grammar import MaskGrammar
-from structgen.masks.unique import Progress, UniqueItems
+from structgen.masks.unique import UniqueItems
 from structgen.vocabulary.spelling import SYMBOL
+
+# Steps and stack entries that a copy takes along rather than share.
+COPIED = 512
 
 
 class Configuration(NamedTuple):
@@ -31,44 +35,76 @@ class Configuration(NamedTuple):
     stack: tuple[tuple[int, int], ...]
 
 
+class Trail(NamedTuple):
+    """The steps of a text before those in a matcher's own arrays, which nobody changes any more.
+
+    Attributes:
+        pool, history: a matcher's arrays, of which the first ``n`` steps count.
+        n: steps in ``history``.
+        total: steps in it and before it.
+        before: the trail before this one.
+    """
+
+    pool: np.ndarray
+    history: np.ndarray
+    n: int
+    total: int
+    before: Trail | None
+
+
 class Matcher:
     """Follows one text through a grammar. Not thread-safe; one for each sequence.
 
     The configuration is a state, a counter and a stack kept as a linked list in a pool, so that
-    each step's snapshot is four integers and :meth:`rollback` restores one.
+    each step's snapshot is four integers and :meth:`rollback` restores one. Copies share what was
+    read long before them as a :class:`Trail`: steps below ``_floor`` are in one, and rolling back
+    below it goes on in new arrays.
     """
 
     __slots__ = (
-        "_address", "_grammar", "_history", "_kernels", "_pool", "_s", "_start", "_unique",
+        "_accept", "_address", "_before", "_fill", "_floor", "_grammar", "_history", "_kernels",
+        "_pool", "_s", "_start", "_unique",
     )  # fmt: skip
 
+    _before: Trail | None
+    _unique: UniqueItems | None
+
     def __init__(self, grammar: MaskGrammar, start: int) -> None:
+        calls = k.calls()
+        self._fill, self._accept = calls.fill, calls.accept_token
         self._grammar = grammar
         self._start = start
         self._kernels = grammar.address
-        self._pool = np.zeros((64, 4), np.int32)
-        self._history = np.zeros((64, 4), np.int64)
         self._s = np.zeros(k.SEQUENCE_LENGTH, np.int64)
-        self._address = int(self._s.ctypes.data)
-        self._unique: UniqueItems | None = None
         self.reset()
 
     # -- masks ----------------------------------------------------------------------------------
 
-    def fill_bitmask(self, mask: Any, row: int = 0) -> None:
-        """Write the tokens that may come next into ``mask[row]``.
+    def fill_bitmask(self, mask: Any, row: int = 0, *, reuse: bool = False) -> bool:
+        """Write the tokens that may come next into ``mask[row]``; returns whether it was written.
 
         ``mask``: int32 [batch, ceil(V / 32)], a NumPy array or a CPU torch tensor, bit t of word
         t >> 5 is token t, least significant bit first. A token is allowed where the text can still
         be completed after it; the end-of-sequence ids where it is complete. After the end nothing
         is allowed.
+
+        ``reuse``: what this matcher wrote last into a mask is still there. If that was this row,
+        and the same tokens may come next, nothing is written and the result is False: then there
+        is nothing to copy to another device either.
         """
         address = row_address(mask, row, self._grammar.tokens.words)
-        spent = None
-        while (answer := k.fill(self._kernels, self._address, address)) != k.YES:
-            spent = self._resolve(answer, spent)
-        if self._unique is not None and not self._s[k.TERMINATED]:
-            self._unique.restrict(address)
+        answer = self._fill(self._kernels, self._address, address, reuse)
+        if answer > YES:
+            spent = None
+            while answer > YES:
+                spent = self._resolve(answer, spent)
+                answer = self._fill(self._kernels, self._address, address, reuse)
+        if self._unique is not None:
+            if not self._s[k.TERMINATED]:
+                self._unique.restrict(address)
+            self._s[k.WRITTEN] = 0
+            return True
+        return answer == YES
 
     # -- moving ---------------------------------------------------------------------------------
 
@@ -86,10 +122,15 @@ class Matcher:
             following = self._unique.after_token(token_id)
             if following is None:
                 return False
-        spent = None
-        while (answer := k.accept_token(self._kernels, self._address, token_id)) > k.YES:
-            spent = self._resolve(answer, spent)
-        return self._moved(answer == k.YES, following)
+        answer = self._accept(self._kernels, self._address, token_id)
+        if answer > YES:
+            spent = None
+            while answer > YES:
+                spent = self._resolve(answer, spent)
+                answer = self._accept(self._kernels, self._address, token_id)
+        if following is not None and self._unique is not None and answer == YES:
+            self._unique.moved(following)
+        return answer == YES
 
     def accept_bytes(self, data: bytes) -> bool:
         """Append bytes, one step of history. False, and nothing changed, where they do not fit."""
@@ -104,38 +145,64 @@ class Matcher:
         spent = None
         while (answer := k.accept_bytes(self._kernels, self._address, address, len(data))) > k.YES:
             spent = self._resolve(answer, spent)
-        return self._moved(answer == k.YES, following)
+        if following is not None and self._unique is not None and answer == YES:
+            self._unique.moved(following)
+        return answer == YES
 
     def rollback(self, n: int = 1) -> None:
         """Undo the last ``n`` accepted tokens (or calls of :meth:`accept_bytes`)."""
-        s = self._s
-        if not 0 <= n <= s[k.N_HISTORY]:
-            raise StructgenError(f"cannot roll back {n} steps: {int(s[k.N_HISTORY])} were taken")
-        if n:
-            s[k.N_HISTORY] -= n
-            s[k.Q : k.TOP + 1] = self._history[s[k.N_HISTORY]]
-            s[k.TERMINATED] = 0
-            if self._unique is not None:
-                self._unique.rollback(n)
+        before = self._before
+        own = int(self._s[k.N_HISTORY])
+        taken = own if before is None else own + before.total
+        if not 0 <= n <= taken:
+            raise StructgenError(f"cannot roll back {n} steps: {taken} were taken")
+        if n == 0:
+            return
+        if own - n >= self._floor:
+            k.calls().roll_back(self._address, n)
+        else:
+            trail = Trail(self._pool, self._history, own, taken, before)
+            while trail.before is not None and trail.before.total > taken - n:
+                trail = trail.before
+            self._go_on_from(trail, trail.n - (trail.total - (taken - n)))
+        if self._unique is not None:
+            self._unique.rollback(n)
 
     def reset(self) -> None:
         """Back to the empty text."""
         s = self._s
         s[:] = 0
         s[k.Q], s[k.SP] = self._start, -1
-        if self._grammar.automaton.has_unique:
-            self._unique = UniqueItems(self)
-        self._write_addresses()
+        self._unique = UniqueItems(self) if self._grammar.automaton.has_unique else None
+        s[k.CHECKED] = self._unique is not None
+        self._own(np.empty((64, 4), np.int32), np.empty((64, 4), np.int64), 0, None)
 
     def copy(self) -> Matcher:
-        """An independent matcher in the same configuration, history included."""
+        """An independent matcher in the same configuration, history included.
+
+        Takes time in proportion to the depth of the stack, however long the text is.
+        """
+        s = self._s
+        n, top = int(s[k.N_HISTORY]), int(s[k.TOP])
+        here = s[k.Q : k.TOP + 1]
+        first = self._history[0] if n else here
         twin = object.__new__(Matcher)
+        twin._fill, twin._accept = self._fill, self._accept
         twin._grammar, twin._start, twin._kernels = self._grammar, self._start, self._kernels
-        twin._pool, twin._history, twin._s = (
-            self._pool.copy(), self._history.copy(), self._s.copy(),
-        )  # fmt: skip
-        twin._address = int(twin._s.ctypes.data)
-        twin._write_addresses()
+        twin._s = s.copy()
+        twin._s[k.WRITTEN] = 0
+        pool, before = np.empty((top + 64, 4), np.int32), self._before
+        if n + top - int(first[3]) > COPIED:
+            # From now on these steps are shared.
+            self._floor = n
+            total = n if before is None else n + before.total
+            before = Trail(self._pool, self._history, n, total, before)
+            first, n = here, 0
+        history = np.empty((n + 64, 4), np.int64)
+        history[:n] = self._history[:n]
+        twin._s[k.N_HISTORY] = n
+        k.copy_stacks(self._pool, pool, first, top)
+        twin._own(pool, history, 0, before)
         twin._unique = None if self._unique is None else self._unique.copy(twin)
         return twin
 
@@ -202,25 +269,30 @@ class Matcher:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _moved(self, accepted: bool, following: Progress | None) -> bool:
-        """Note what an accepted step means for items that must differ."""
-        if accepted and self._unique is not None and following is not None:
-            self._unique.moved(following)
-        return accepted
+    def _own(self, pool: np.ndarray, history: np.ndarray, floor: int, before: Trail | None) -> None:
+        """Go on in these arrays."""
+        self._pool, self._history, self._floor, self._before = pool, history, floor, before
+        self._address = k.attach(self._s, pool, history)
 
-    def _write_addresses(self) -> None:
+    def _go_on_from(self, trail: Trail, n: int) -> None:
+        """Go back to where step ``n`` of a trail began, and on in new arrays."""
         s = self._s
-        s[k.POOL], s[k.N_POOL] = self._pool.ctypes.data, len(self._pool)
-        s[k.HISTORY], s[k.HISTORY_ROOM] = self._history.ctypes.data, len(self._history)
+        s[k.Q : k.TOP + 1] = trail.history[n]
+        s[k.N_HISTORY] = s[k.TERMINATED] = 0
+        top = int(s[k.TOP])
+        pool = np.empty((top + 64, 4), np.int32)
+        k.copy_stacks(trail.pool, pool, trail.history[n], top)
+        before = trail.before
+        if n:
+            before = Trail(trail.pool, trail.history, n, trail.total - trail.n + n, before)
+        self._own(pool, np.empty((64, 4), np.int64), 0, before)
 
     def _resolve(self, answer: int, spent: Budget | None) -> Budget | None:
         """Provide what a kernel needs; ``spent`` is the budget of the call that is being made."""
         if answer == k.NEED_POOL:
-            self._pool = _doubled(self._pool)
-            self._write_addresses()
+            self._own(_doubled(self._pool), self._history, self._floor, self._before)
         elif answer == k.NEED_HISTORY:
-            self._history = _doubled(self._history)
-            self._write_addresses()
+            self._own(self._pool, _doubled(self._history), self._floor, self._before)
         elif answer == k.TOO_MANY:
             raise LimitExceeded(
                 limit="stacks",
@@ -234,6 +306,6 @@ class Matcher:
 
 
 def _doubled(array: np.ndarray) -> np.ndarray:
-    grown = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
+    grown = np.empty((2 * len(array), *array.shape[1:]), array.dtype)
     grown[: len(array)] = array
     return grown

@@ -92,6 +92,55 @@ def test_the_cache_is_bounded() -> None:
     assert compiler.compile_json_schema({"const": 0}) is not None
 
 
+def test_grammars_that_grow_in_the_cache() -> None:
+    """What counts is their size now, not when they were added."""
+    size = sg.Compiler(BYTES, cache_bytes=0).compile_json_schema({"const": 0}).nbytes
+    compiler = sg.Compiler(BYTES, cache_bytes=30 * size)
+    kept = [compiler.compile_json_schema({"const": i}) for i in range(10)]
+    assert compiler.compile_json_schema({"const": 0}) is kept[0]
+    grown = compiler.compile_json_schema(SCHEMAS["recursive ref"])
+    grown._masks.store.bitmaps = np.zeros((1, 40 * size), np.uint8)
+    for i in range(100, 105):
+        compiler.compile_json_schema({"const": i})
+    assert compiler.compile_json_schema(SCHEMAS["recursive ref"]) is not grown
+    assert compiler.compile_json_schema({"const": 1}) is not kept[1], "older ones went first"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda c: c.compile_regex("(é|[a-c]{2,3})+x?"),
+        lambda c: c.compile_choice(["yes", "no"]),
+        lambda c: c.compile_lark('start: e\n?e: e "+" e | N\nN: /\\d+/'),
+        lambda c: c.compile_ebnf('root ::= "a" root | "b"'),
+        lambda c: c.compile_json_schema(SCHEMAS["recursive ref"]),
+        lambda c: c.compile_json_schema(SCHEMAS["overlapping objects"]),
+    ],
+)
+def test_a_grammar_that_nobody_holds_is_gone(make: Any) -> None:
+    """By counting references: nothing is left for the collector, which stops all threads."""
+    import gc
+    import weakref
+
+    compiler = sg.Compiler(BYTES, cache_bytes=0)
+    trail(make(compiler), 0)
+    gc.collect()
+    gc.disable()
+    try:
+        grammar = make(compiler)
+        matcher = grammar.matcher()
+        trail(grammar, 1)
+        held = [weakref.ref(x) for x in (grammar, grammar._masks, grammar._masks.store.bitmaps)]
+        del grammar
+        assert held[0]() is None and held[1]() is not None
+        mask = sg.allocate_bitmask(1, len(BYTES))
+        matcher.fill_bitmask(mask)
+        del matcher
+        assert [ref() for ref in held] == [None] * 3
+    finally:
+        gc.enable()
+
+
 def test_a_changed_schema_does_not_change_its_grammar() -> None:
     schema: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}},
                               "required": ["a"]}  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from functools import cache
 from typing import Any
 
@@ -275,3 +276,84 @@ def test_forced_in_hard_schemas(name: str) -> None:
         (allowed,) = np.nonzero(mask_of(matcher, len(w.vocabulary)))
         if not len(allowed) or not matcher.accept_token(int(allowed[step * 7919 % len(allowed)])):
             break
+
+
+# -- copies --------------------------------------------------------------------------------------
+
+
+def test_copies_of_copies_of_a_long_text() -> None:
+    """All the way back from each of them, however often the steps are shared."""
+    w = toy()
+    grammar = w.compiler.compile_json_schema(True)
+    rng = random.Random(8)
+    parts = [b'[{"a":', b"[1,", b'["xy",', b'{"b":[']
+    matcher, taken = grammar.matcher(), []
+    family: list[tuple[sg.Matcher, list[bytes]]] = []
+    for _ in range(3000):
+        part = rng.choice(parts)
+        assert matcher.accept_bytes(part)
+        taken.append(part)
+        if rng.random() < 0.01:
+            family.append((matcher, taken))
+            matcher, taken = matcher.copy(), list(taken)
+        if rng.random() < 0.01:
+            n = rng.randrange(min(len(taken), rng.choice((5, 2000))) + 1)
+            matcher.rollback(n)
+            taken = taken[: len(taken) - n]
+    for old, text in rng.sample([*family, (matcher, taken)], 12):
+        back = rng.randrange(len(text) + 1)
+        old.rollback(back)
+        fresh = grammar.matcher()
+        assert fresh.accept_bytes(b"".join(text[: len(text) - back]))
+        assert old.configurations() == fresh.configurations()
+        assert old.accept_bytes(b'"') == fresh.accept_bytes(b'"')
+    for old, text in family:
+        with pytest.raises(sg.StructgenError, match="roll back"):
+            old.rollback(len(text) + 9000)
+
+
+def test_a_copy_does_not_grow_with_the_text() -> None:
+    w = toy()
+    matcher = w.compiler.compile_json_schema(True).matcher()
+    assert matcher.accept_bytes(b"[")
+    for _ in range(20_000):
+        assert matcher.accept_bytes(b"1,")
+    twin = matcher.copy()
+    assert len(twin._history) < 1000 and twin._before is not None
+    twin.rollback(20_001)
+    assert snapshot(twin, w) == snapshot(w.compiler.compile_json_schema(True).matcher(), w)
+    assert matcher.accept_bytes(b"1]") and matcher.is_accepting()
+
+
+def test_reused_rows() -> None:
+    """With ``reuse`` a row is written exactly where it differs from what is there."""
+    w = toy()
+    size = len(w.vocabulary)
+    rng = random.Random(2)
+    written = 0
+    for name in SCHEMAS:
+        matcher = w.compiler.compile_json_schema(SCHEMAS[name], whitespace="compact").matcher()
+        mask, fresh = sg.allocate_bitmask(2, size), sg.allocate_bitmask(1, size)
+        last, steps = -1, 0
+        for _ in range(40):
+            row = rng.choice((0, 0, 0, 1))
+            before = mask[row].copy()
+            changed = matcher.fill_bitmask(mask, row, reuse=True)
+            assert matcher.copy().fill_bitmask(fresh, reuse=True)
+            assert (mask[row] == fresh[0]).all()
+            # Only the row that it wrote last may be left as it is.
+            assert changed or (row == last and (mask[row] == before).all())
+            last = row
+            written += changed
+            (allowed,) = np.nonzero(mask_of(matcher, size))
+            last = -1  # mask_of wrote elsewhere
+            assert matcher.fill_bitmask(mask, row, reuse=True)
+            assert matcher._unique is not None or not matcher.fill_bitmask(mask, row, reuse=True)
+            last = row
+            if len(allowed) and rng.random() < 0.9:
+                assert matcher.accept_token(int(rng.choice(allowed.tolist())))
+                steps += 1
+            elif steps:
+                matcher.rollback(1)
+                steps -= 1
+    assert written

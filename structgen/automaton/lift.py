@@ -6,216 +6,211 @@ a surrogate pair (RFC 8259, section 7). Raw control characters and lone surrogat
 With *minimal* escapes a code point has one path: its UTF-8 bytes, or where JSON does not take them
 its short escape, or else ``\\u00xx`` with lower-case digits.
 
-A *form* names what is still to be read of a spelling, a *block* is a form together with the code
-points that it may still become. Where all of a block leads to one state of the source automaton,
-the block is *uniform* and its states are shared by all blocks that lead there.
+Between the bytes of a spelling the automaton is in a *block*: a form of what is still to be read,
+together with the code points that it may still become (``spellings.py``). Where all of a block
+leads to one state of the source automaton, the block is *uniform* and its states are shared by all
+blocks that lead there.
+
+States are written straight into the automaton's tables, breadth first from the start. A call builds
+a bounded number of them; those that it only allocated are built when a text first enters them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
 from structgen import budget
-from structgen.automaton.step import ARG, BASE, COUNT, DEAD, HI, LO, MAP, NO_LIMIT, TARGET
+from structgen.automaton.byte_classes import intern_map
+from structgen.automaton.spellings import (
+    C1,
+    C2,
+    C3,
+    DONE,
+    E0,
+    ED,
+    ESC,
+    F0,
+    F4,
+    H1,
+    H4,
+    LAST_CODE_POINT,
+    N_FORMS,
+    PB,
+    PC,
+    PD,
+    PU,
+    X1,
+    child,
+    classify,
+    digit_bytes,
+    is_minimal,
+    stretches,
+    touches,
+)  # fmt: skip
+from structgen.automaton.step import (
+    ARG,
+    BASE,
+    COUNT,
+    DEAD,
+    END,
+    HI,
+    LO,
+    MAP,
+    NO_LIMIT,
+    TARGET,
+    UNBUILT,
+)  # fmt: skip
 from structgen.automaton.tables import Automaton, Edge
+from structgen.automaton.tries import trie
 from structgen.jit import kernel
 from structgen.regular.dfa import DFA
 
-# Forms. C1..C3: continuation bytes to come; E0, ED, F0, F4: after lead bytes whose next byte is
-# restricted; ESC: after a backslash; H4..H1: hex digits to come; HD: after a first digit D;
-# S2, S1: digits of a high surrogate to come; PB, PU, PD, PC: the backslash, u, D, C-F of its
-# partner; P2, P1: the partner's last digits; X1: with minimal escapes the last digit after a 1 (H1
-# after a 0).
-N_FORMS = 23
-(
-    DONE, C1, C2, C3, E0, ED, F0, F4, ESC, H4, H3, H2, H1, HD, S2, S1, PB, PU, PD, PC, P2, P1, X1,
-) = range(N_FORMS)  # fmt: skip
-LAST_CODE_POINT = 0x10FFFF
-IS_OUTER = 3  # extra edge column: the target is a state of the automaton, not of this lift
+# A call builds so many states before it leaves the rest for later: of those that text without
+# escapes leads to, and of the others.
+MOST_PLAIN, MOST_ESCAPED = 256, 384
+
+# What an item to be built is: its state, 1 where its block is mixed, the source state (that a
+# uniform block leads to), its form and first code point. A source state itself has form -1.
+I_STATE, I_MIXED, I_SOURCE, I_FORM, I_START = range(5)
+# Counters of an expansion: rows used of each table; the item to look at next, the first new one,
+# the phase, and how many items each phase may still build.
+N_STATES, N_EDGES, N_MAPS, N_ITEMS, NEXT, NEW, PHASE, LEFT = range(8)
+ASKED, PLAIN, ESCAPED = range(3)
+# What an expansion answers.
+FINISHED, NO_ROOM = 0, 1
+# An item has at most so many children (a source state: all of ASCII, the lead bytes of UTF-8, the
+# backslash), and one edge more than that for the quote and one for what is dead.
+MOST_CHILDREN = 128 + 51 + 1
+MOST_EDGES = MOST_CHILDREN + 2
 
 
 @kernel
-def _classify(offsets, lo, hi, target, s, a, b):
-    """What state ``s`` does on all of [a, b]: (-1: dead | 0: mixed | 1: one, target)."""
-    first, last = offsets[s], offsets[s + 1]
-    left, right = first, last
-    while left < right:  # first range with hi >= a
-        mid = (left + right) // 2
-        if hi[mid] < a:
-            left = mid + 1
+def _allocate(states, items, counts, mixed, s, form, start, limit):
+    """A new state, with counters up to ``limit``, and the item that it is to be built from."""
+    q, i = counts[N_STATES], counts[N_ITEMS]
+    counts[N_STATES] += 1
+    counts[N_ITEMS] += 1
+    states[q, MAP], states[q, BASE], states[q, END] = UNBUILT, 0, -1
+    states[q, LO], states[q, HI] = 0, limit
+    items[i, I_STATE], items[i, I_MIXED], items[i, I_SOURCE] = q, mixed, s
+    items[i, I_FORM], items[i, I_START] = form, start
+    return q
+
+
+@kernel
+def _uniform_state(states, items, counts, uniform, limits, count, t, form):
+    """The state of the uniform block of a form that leads to source state ``t``."""
+    q = np.int64(uniform[t, form])
+    if q < 0:
+        limit = limits[t]
+        if form == DONE:
+            q = _allocate(states, items, counts, 1, t, -1, 0, limit)
         else:
-            right = mid
-    if left >= last or lo[left] > b:
-        return -1, -1
-    if lo[left] <= a and hi[left] >= b:
-        return 1, target[left]
-    return 0, -1
+            if limit != NO_LIMIT:
+                limit -= count
+            q = _allocate(states, items, counts, 0, t, form, 0, limit)
+        uniform[t, form] = q
+    return q
 
 
 @kernel
-def _classify_form(offsets, lo, hi, target, s, form, start):
-    """:func:`_classify` over the code points that a form from ``start`` can still become."""
-    if form == DONE:
-        return _classify(offsets, lo, hi, target, s, start, start)
-    if form == C1:
-        return _classify(offsets, lo, hi, target, s, start, start + 63)
-    if form == C2:
-        return _classify(offsets, lo, hi, target, s, start, start + 4095)
-    if form == C3:
-        return _classify(offsets, lo, hi, target, s, start, start + 0x3FFFF)
-    if form == E0:
-        return _classify(offsets, lo, hi, target, s, 0x800, 0xFFF)
-    if form == ED:
-        return _classify(offsets, lo, hi, target, s, 0xD000, 0xD7FF)
-    if form == F0:
-        return _classify(offsets, lo, hi, target, s, 0x10000, 0x3FFFF)
-    if form == F4:
-        return _classify(offsets, lo, hi, target, s, 0x100000, LAST_CODE_POINT)
-    if form == H3:
-        return _classify(offsets, lo, hi, target, s, start, start + 4095)
-    if form in (H2, P2):
-        return _classify(offsets, lo, hi, target, s, start, start + 255)
-    if form in (H1, P1, X1):
-        return _classify(offsets, lo, hi, target, s, start, start + 15)
-    if form == S2:
-        return _classify(offsets, lo, hi, target, s, start, start + 0x3FFFF)
-    if form == S1:
-        return _classify(offsets, lo, hi, target, s, start, start + 0x3FFF)
-    if form in (PB, PU, PD, PC):
-        return _classify(offsets, lo, hi, target, s, start, start + 1023)
-    # ESC, H4 and HD reach two stretches, below and above the surrogates.
-    low = 0xD000 if form == HD else 0
-    kind, t = _classify(offsets, lo, hi, target, s, low, 0xD7FF)
-    upper = 0x10000 if form == HD else 0xE000
-    kind2, t2 = _classify(offsets, lo, hi, target, s, upper, LAST_CODE_POINT)
-    if kind == kind2 and kind != 0 and t == t2:
-        return kind, t
-    return 0, -1
+def _class_of(edges, base, n_classes, to, count):
+    """The byte class of the edge to ``to``, and how many classes there are with it."""
+    c = 1
+    while c < n_classes and edges[base + c, TARGET] != to:
+        c += 1
+    if c == n_classes:
+        edges[base + c, TARGET], edges[base + c, ARG], edges[base + c, COUNT] = to, -1, count
+        n_classes += 1
+    return c, n_classes
 
 
 @kernel
-def _is_minimal(form, p):
-    """Must code point ``p`` be escaped, and is its one spelling of this form?"""
-    if form == ESC and (p == 34 or p == 92):
-        return True
-    if form in (ESC, X1):
-        return p < 32
-    return p < 32 and (p < 8 or p == 11 or p > 13)
-
-
-@kernel
-def _digit_bytes(d):
-    """The two bytes that spell hex digit ``d`` (equal below 10)."""
-    if d < 10:
-        return 48 + d, 48 + d
-    return 55 + d, 87 + d
-
-
-@kernel
-def _child(form, i, start):
-    """Child ``i`` of a block of 64 (continuation) or 16 (hex) children: (form, start), -1: none."""
-    if form == C1:
-        return DONE, start + i
-    if form in (C2, E0, ED):
-        if (form == E0 and i < 32) or (form == ED and i >= 32):
-            return -1, 0
-        return C1, start + 64 * i
-    if form in (C3, F0, F4):
-        if (form == F0 and i < 16) or (form == F4 and i >= 16):
-            return -1, 0
-        return C2, start + 4096 * i
-    if form == H4:
-        if i == 13:
-            return HD, 0xD000
-        return H3, i << 12
-    if form == H3:
-        return H2, start + 256 * i
-    if form == H2:
-        return H1, start + 16 * i
-    if form in (H1, P1, X1):
-        return DONE, start + i
-    if form == HD:
-        if i < 8:
-            return H2, 0xD000 + 256 * i
-        if i < 12:
-            return S2, 0x10000 + (i - 8) * 0x40000
-        return -1, 0
-    if form == S2:
-        return S1, start + 0x4000 * i
-    if form == S1:
-        return PB, start + 0x400 * i
-    if form == PC:
-        if i >= 12:
-            return P2, start + 256 * (i - 12)
-        return -1, 0
-    if form == P2:
-        return P1, start + 16 * i
-    return -1, 0
-
-
-@kernel
-def _lift(
-    offsets, lo, hi, target, limits, quote, count, usable, minimal, tail, uniform,
-    states, edges, maps, slots, work,
+def _expand(
+    offsets, lo, hi, target, limits, quote, count, usable, minimal, uniform,
+    items, states, edges, maps, slots, counts, max_states,
 ):  # fmt: skip
-    """Fill ``states``, ``edges``, ``maps``; returns their lengths, or -1s where one is too small.
+    """Build item ``counts[NEXT]``, and breadth first what was allocated since ``counts[NEW]``.
 
-    ``tail`` is a source state whose blocks exist already: ``uniform[tail]`` holds their states,
-    as ``-2 - state`` because they are not of this lift; -1: none.
+    First without the items that are amid an escape, then with them.
 
     ``limits`` int32 [n]: highest counter with which each source state may be entered.
     ``quote`` int32 [n, 3]: the edge on the closing quote. ``count``: added per code point.
-    ``slots``: scratch hash table for the class maps. ``work``: scratch [*, 5].
+    ``uniform`` int32 [n, N_FORMS]: states of the uniform blocks, -1 where there is none yet;
+    ``uniform[:, DONE]`` are the source's own states.
     """
-    n = offsets.shape[0] - 1
-    n_states, n_edges, n_maps, n_work = n, 0, 0, 0
-    slots[:] = -1
     row = np.zeros(256, np.uint8)
-    words = row.view(np.uint64)
-    map_words = maps.view(np.uint64)
-    # The byte ranges of the state at hand: first byte, last byte, target.
-    spans = np.empty((300, 3), np.int32)
-    failed = (-1, -1, -1)
     # Without a counter every mixed block may be entered; minimal ones may have lost all they held.
     uncounted = not minimal and limits.min() == NO_LIMIT
-    for s in range(n):
-        if s == tail:
-            states[s, :] = 0
-            states[s, HI] = NO_LIMIT
+    while counts[PHASE] <= ESCAPED:
+        phase, item = counts[PHASE], counts[NEXT]
+        if counts[LEFT + phase] == 0 or item == counts[N_ITEMS]:
+            counts[PHASE], counts[NEXT] = phase + 1, counts[NEW]
             continue
-        if n_work >= work.shape[0]:
-            return failed
-        work[n_work, 0], work[n_work, 1], work[n_work, 2], work[n_work, 3] = s, 1, s, -1
-        n_work += 1
-    while n_work > 0:
-        n_work -= 1
-        q, mixed, s, form, start = work[n_work]
-        n_spans = 0
-        # Children are read as (byte, last byte, form, start); those of a source state come first.
+        q, mixed, s = items[item, I_STATE], items[item, I_MIXED], items[item, I_SOURCE]
+        form, start = items[item, I_FORM], items[item, I_START]
+        if states[q, MAP] != UNBUILT or (phase == PLAIN and form >= ESC):
+            counts[NEXT] += 1
+            continue
+        if (
+            counts[N_STATES] + MOST_CHILDREN > states.shape[0]
+            or counts[N_STATES] > max_states
+            or counts[N_EDGES] + MOST_EDGES > edges.shape[0]
+            or counts[N_MAPS] >= maps.shape[0]
+            or 2 * (counts[N_MAPS] + 1) > slots.shape[0]
+            or counts[N_ITEMS] + MOST_CHILDREN > items.shape[0]
+        ):
+            return NO_ROOM
+        row[:] = 0
+        base = counts[N_EDGES]
+        edges[base, TARGET], edges[base, ARG], edges[base, COUNT] = DEAD, -1, 0
+        n_classes = 1
+        # Children are read as (byte, last byte, form, start). Those of a source state begin with
+        # the code points that a byte spells alone.
         if form == -1:
-            n_children = 128 + 51 + 1
-        elif form == ESC:
-            n_children = 9
-        elif form in (PB, PU, PD):
-            n_children = 1
-        elif C1 <= form <= F4:
-            n_children = 64
+            end = offsets[s + 1]
+            for k in range(offsets[s], end):
+                t = target[k]
+                if lo[k] >= 128:
+                    break
+                if limits[t] >= count:
+                    c = 0
+                    for b in range(max(lo[k], 32), min(hi[k], 127) + 1):
+                        if b == 34 or b == 92 or not usable[b]:
+                            continue
+                        if c == 0:
+                            to = _uniform_state(
+                                states, items, counts, uniform, limits, count, t, DONE
+                            )
+                            c, n_classes = _class_of(edges, base, n_classes, to, count)
+                        row[b] = c
+            first_child = 0 if end > offsets[s] and hi[end - 1] >= 128 else 51
+            n_children = 51 + 1
+            # Where everything above ASCII leads to one state, no block need be looked up.
+            kind, above = classify(offsets, lo, hi, target, s, 0x80, 0xD7FF)
+            kind2, t2 = classify(offsets, lo, hi, target, s, 0xE000, LAST_CODE_POINT)
+            if kind != 1 or kind2 != 1 or above != t2:
+                above = -1
         else:
-            n_children = 16
-        ascii_only = form == -1 and (offsets[s] == offsets[s + 1] or hi[offsets[s + 1] - 1] < 128)
-        for i in range(n_children):
+            first_child = 0
+            if form == ESC:
+                n_children = 9
+            elif form in (PB, PU, PD):
+                n_children = 1
+            elif C1 <= form <= F4:
+                n_children = 64
+            else:
+                n_children = 16
+        last_target, last_form, c = np.int64(-1), 0, 0
+        for i in range(first_child, n_children):
             b2 = -1
             if form == -1:
-                if i < 128:
-                    if i < 32 or i == 34 or i == 92:
-                        continue
-                    b, f, st = i, DONE, i
-                elif i < 128 + 51:
-                    if ascii_only:
-                        continue
-                    b = 0xC2 + i - 128
+                if i < 51:
+                    b = 0xC2 + i
                     if b < 0xE0:
                         f, st = C1, (b & 31) << 6
                     elif b < 0xF0:
@@ -230,10 +225,10 @@ def _lift(
                             f = F0
                         elif b == 0xF4:
                             f = F4
+                    if not usable[b]:
+                        continue
                 else:
                     b, f, st = 92, ESC, 0
-                if b != 92 and not usable[b]:
-                    continue
             elif form == ESC:
                 if i == 0:
                     b, f, st = 34, DONE, 34
@@ -263,7 +258,7 @@ def _lift(
                 b, b2 = 68, 100
                 f, st = PC, start
             else:
-                f, st = _child(form, i, start)
+                f, st = child(form, i, start)
                 if f < 0:
                     continue
                 if form <= F4:
@@ -271,187 +266,127 @@ def _lift(
                     if not usable[b]:
                         continue
                 else:
-                    b, b2 = _digit_bytes(i)
+                    b, b2 = digit_bytes(i)
                     if minimal:
-                        if st >= 32 or (form == H1 and not _is_minimal(form, st)):
+                        if st >= 32 or (form == H1 and not is_minimal(form, st)):
                             continue
                         if f == H1 and st == 16:
                             f = X1
                         b = b2
             # Where does this child lead?
-            if mixed:
-                kind, t = _classify_form(offsets, lo, hi, target, s, f, st)
+            if not mixed:
+                kind, t = 1, s
+            elif form == -1 and f != ESC and above >= 0:
+                kind, t = 1, above
+            else:
+                first, last, upper, highest = stretches(f, st)
+                kind, t = classify(offsets, lo, hi, target, s, first, last)
+                if upper <= highest:
+                    kind2, t2 = classify(offsets, lo, hi, target, s, upper, highest)
+                    if kind != kind2 or t != t2:
+                        kind = 0
                 if kind < 0:
                     continue
+            if kind == 1 and t == last_target and f == last_form:
+                pass  # the class of the child before
+            elif kind == 1:
+                if limits[t] < count:
+                    continue  # one code point more is one too many
+                last_target, last_form = t, f
+                to = _uniform_state(states, items, counts, uniform, limits, count, t, f)
+                c, n_classes = _class_of(edges, base, n_classes, to, count if f == DONE else 0)
             else:
-                kind, t = 1, s
-            if kind == 1 and limits[t] < count:
-                continue  # one code point more is one too many
-            if kind == 1:
-                if f == DONE and t != tail:
-                    to = t
-                else:
-                    to = uniform[t, f]
-                    if to == -1:
-                        if n_states >= states.shape[0] or n_work >= work.shape[0]:
-                            return failed
-                        to = n_states
-                        n_states += 1
-                        uniform[t, f] = to
-                        limit = limits[t]
-                        if limit != NO_LIMIT:
-                            limit -= count
-                        states[to, LO], states[to, HI] = 0, limit
-                        work[n_work, 0], work[n_work, 1] = to, 0
-                        work[n_work, 2], work[n_work, 3], work[n_work, 4] = t, f, 0
-                        n_work += 1
-            else:
-                if n_states >= states.shape[0] or n_work >= work.shape[0]:
-                    return failed
                 # A state amid a spelling may be entered where one of its continuations may.
                 limit = NO_LIMIT if uncounted else -1
                 for k in range(offsets[s], offsets[s] if uncounted else offsets[s + 1]):
-                    if _touches(f, st, lo[k], hi[k], minimal):
+                    if touches(f, st, lo[k], hi[k], minimal):
                         limit = max(limit, limits[target[k]])
                 if limit < count:
                     continue
                 if limit != NO_LIMIT:
                     limit -= count
-                to = n_states
-                n_states += 1
-                states[to, LO], states[to, HI] = 0, limit
-                work[n_work, 0], work[n_work, 1] = to, 1
-                work[n_work, 2], work[n_work, 3], work[n_work, 4] = s, f, st
-                n_work += 1
-            if n_spans > 0 and spans[n_spans - 1, 1] == b - 1 and spans[n_spans - 1, 2] == to:
-                spans[n_spans - 1, 1] = b
-            else:
-                spans[n_spans, 0], spans[n_spans, 1], spans[n_spans, 2] = b, b, to
-                n_spans += 1
-            if b2 >= 0 and b2 != b:
-                spans[n_spans, 0], spans[n_spans, 1], spans[n_spans, 2] = b2, b2, to
-                n_spans += 1
-        # Emit the state: a class for each distinct target, class 0 dead.
-        if n_edges + n_spans + 2 > edges.shape[0] or n_maps + 1 > maps.shape[0]:
-            return failed
-        row[:] = 0
-        base = n_edges
-        edges[base, TARGET], edges[base, ARG] = DEAD, -1
-        edges[base, COUNT], edges[base, IS_OUTER] = 0, 1
-        n_classes = 1
-        for k in range(n_spans):
-            to = spans[k, 2]
-            c = 1
-            while c < n_classes and edges[base + c, TARGET] != to:
-                c += 1
-            if c == n_classes:
-                edges[base + c, TARGET], edges[base + c, ARG] = to, -1
-                edges[base + c, COUNT] = count if 0 <= to < n else 0
-                edges[base + c, IS_OUTER] = 0
-                n_classes += 1
-            for b in range(spans[k, 0], spans[k, 1] + 1):
-                row[b] = c
-        for c in range(1, n_classes):
-            if edges[base + c, TARGET] < -1:
-                edges[base + c, TARGET] = -2 - edges[base + c, TARGET]
-                edges[base + c, IS_OUTER] = 1
-        if form == -1:
-            states[q, LO], states[q, HI] = 0, limits[q]
-            if quote[q, 0] != DEAD:
-                edges[base + n_classes, TARGET] = quote[q, 0]
-                edges[base + n_classes, ARG] = quote[q, 1]
-                edges[base + n_classes, COUNT] = quote[q, 2]
-                edges[base + n_classes, IS_OUTER] = 1
-                row[34] = n_classes
-                n_classes += 1
-        n_edges += n_classes
-        # Equal class maps are stored once.
-        h = np.uint64(14695981039346656037)
-        for k in range(32):
-            h = (h ^ words[k]) * np.uint64(1099511628211)
-            h ^= h >> np.uint64(29)
-        slot = np.int64(h & np.uint64(slots.shape[0] - 1))
-        m = -1
-        while slots[slot] >= 0:
-            m = slots[slot]
-            for k in range(32):
-                if map_words[m, k] != words[k]:
-                    m = -1
-                    break
-            if m >= 0:
-                break
-            slot = (slot + 1) & (slots.shape[0] - 1)
-        if m < 0:
-            m = n_maps
-            n_maps += 1
-            slots[slot] = m
-            for k in range(32):
-                map_words[m, k] = words[k]
-        states[q, MAP], states[q, BASE] = m, base
-        states[q, 4] = -1
-    return n_states, n_edges, n_maps
-
-
-@kernel
-def _touches(form, start, a, b, minimal):
-    """Can a form from ``start`` still become a code point of [a, b]?"""
-    if minimal and form >= ESC:
-        last = start + 15 if form in (H1, X1) else 92
-        found = False
-        for p in range(max(a, start), min(b, last) + 1):
-            found |= _is_minimal(form, p)
-        return found
-    if form in (ESC, H4):
-        return True
-    if form == HD:
-        return (a <= 0xD7FF and b >= 0xD000) or b >= 0x10000
-    if form == E0:
-        return a <= 0xFFF and b >= 0x800
-    if form == ED:
-        return a <= 0xD7FF and b >= 0xD000
-    if form == F0:
-        return a <= 0x3FFFF and b >= 0x10000
-    if form == F4:
-        return b >= 0x100000
-    size = 1
-    if form == C1:
-        size = 64
-    elif form in (C2, H3):
-        size = 4096
-    elif form in (C3, S2):
-        size = 0x40000
-    elif form == S1:
-        size = 0x4000
-    elif form in (PB, PU, PD, PC):
-        size = 1024
-    elif form in (H2, P2):
-        size = 256
-    elif form in (H1, P1):
-        size = 16
-    return a <= start + size - 1 and b >= start
-
-
-@dataclass(frozen=True, slots=True)
-class Lifted:
-    """A lifted automaton, not yet placed: local states, edges [E, 4], class maps."""
-
-    states: np.ndarray
-    edges: np.ndarray
-    maps: np.ndarray
-    uniform: np.ndarray
-    tail: tuple[int, np.ndarray] | None = None
-
-    def place(self, automaton: Automaton) -> int:
-        """Append to ``automaton``; returns the number of the source's start state there."""
-        first = automaton.append(self.states, self.edges, self.maps)
-        if self.tail is not None:
-            # Nothing enters the source's own copy of the tail, except as a start state.
-            automaton.alias(first + self.tail[0], int(self.tail[1][DONE]))
-        return first
+                to = _allocate(states, items, counts, 1, s, f, st, limit)
+                last_target = np.int64(-1)
+                c, n_classes = _class_of(edges, base, n_classes, to, 0)
+            row[b] = c
+            if b2 >= 0:
+                row[b2] = c
+        if form == -1 and quote[s, TARGET] != DEAD:
+            edges[base + n_classes, TARGET] = quote[s, TARGET]
+            edges[base + n_classes, ARG] = quote[s, ARG]
+            edges[base + n_classes, COUNT] = quote[s, COUNT]
+            row[34] = n_classes
+            n_classes += 1
+        m = intern_map(row, maps, slots, counts[N_MAPS])
+        if m == counts[N_MAPS]:
+            counts[N_MAPS] += 1
+        counts[N_EDGES] += n_classes
+        counts[LEFT + phase] -= 1
+        states[q, BASE], states[q, MAP] = base, m
+    return FINISHED
 
 
 ALL_BYTES = np.ones(256, np.uint8)
+_NO_TAIL = np.full(N_FORMS, -1, np.int32)
 UTF8_BYTES = np.array([*range(0x20, 0xC0), *range(0xC2, 0xF5)])  # of strings without escapes
+
+
+@dataclass(slots=True)
+class Lifted:
+    """A lifted automaton; see :func:`lift` for its fields. Its states are made by :meth:`place`."""
+
+    dfa: DFA
+    quotes: np.ndarray
+    limits: np.ndarray
+    count: int
+    usable: np.ndarray
+    minimal: bool
+    uniform: np.ndarray
+    items: np.ndarray = field(default_factory=lambda: np.empty((2 * MOST_CHILDREN, 5), np.int32))
+    n_items: int = 0
+
+    def place(self, automaton: Automaton) -> int:
+        """Add it to ``automaton``, once; returns the state of the source's start."""
+        start = int(self.uniform[0, DONE])
+        if start >= 0:
+            return start  # the tail
+        start = automaton.reserve_state(hi=int(self.limits[0]))
+        self.uniform[0, DONE] = start
+        self.items[0] = (start, 1, 0, -1, 0)
+        self.n_items = 1
+        self.expand(automaton, counters(automaton, 0, 1), 1)
+        return start
+
+    def expand(self, a: Automaton, counts: np.ndarray, new: int, answer: int = NO_ROOM) -> None:
+        """Go on with an expansion; what was allocated since item ``new`` and is not built waits."""
+        dfa = self.dfa
+        try:
+            while answer == NO_ROOM:
+                a.make_room(states=MOST_CHILDREN, edges=MOST_EDGES, maps=1)
+                if self.n_items + MOST_CHILDREN > len(self.items):
+                    self.items = np.resize(self.items, (2 * len(self.items), 5))
+                answer = _expand(
+                    dfa.offsets, dfa.lo, dfa.hi, dfa.target, self.limits, self.quotes, self.count,
+                    self.usable, self.minimal, self.uniform, self.items,
+                    a.states, a.edges, a.maps, a.map_slots, counts, a.max_states,
+                )  # fmt: skip
+                a.n_states, a.n_edges, a.n_maps, self.n_items = counts[: N_ITEMS + 1].tolist()
+        finally:
+            added = self.items[new : self.n_items, I_STATE]
+            unbuilt = added[a.states[added, MAP] == UNBUILT]
+            if len(unbuilt):
+                a.defer(unbuilt.tolist(), lambda q: self._build(a, q))
+
+    def _build(self, a: Automaton, q: int) -> None:
+        # States are allocated in order, so the items are sorted by them.
+        item = int(np.searchsorted(self.items[: self.n_items, I_STATE], q))
+        self.expand(a, counters(a, item, self.n_items), self.n_items)
+
+
+def counters(a: Automaton, item: int, n_items: int) -> np.ndarray:
+    """The counters of an expansion that begins with ``item`` of ``n_items``."""
+    tables = (a.n_states, a.n_edges, a.n_maps)
+    return np.array([*tables, n_items, item, n_items, ASKED, 1, MOST_PLAIN, MOST_ESCAPED], np.int64)
 
 
 def lift(
@@ -477,33 +412,87 @@ def lift(
         tail: a state of ``dfa`` that accepts any string, and the states (int32 [N_FORMS]) of an
             automaton that reads one, to move to instead; see :func:`tail_states`.
     """
-    n = len(dfa.final)
+    n = dfa.n_states
     if limits is None:
         limits = np.full(n, NO_LIMIT, np.int32)
     quotes = np.asarray(quote, np.int32).reshape(n, 3)
-    room = 8 * n + 8 * len(dfa.lo) + 64
-    budget.charge(150 * len(dfa.lo), "the bytes of strings")  # what is used of the room, about
-    while True:
-        budget.check("the bytes of strings")
-        states = np.empty((room, 5), np.int32)
-        edges = np.empty((6 * room, 4), np.int32)
-        maps = np.empty((room // 2 + 64, 256), np.uint8)
-        slots = np.empty(1 << (2 * len(maps) - 1).bit_length(), np.int32)
-        work = np.empty((room, 5), np.int32)
-        uniform = np.full((n, N_FORMS), -1, np.int32)
-        if tail is not None:
-            uniform[tail[0]] = -2 - tail[1]
-        a, b, c = _lift(
-            dfa.offsets, dfa.lo, dfa.hi, dfa.target, limits, quotes, count, usable, minimal,
-            -1 if tail is None else tail[0], uniform, states, edges, maps, slots, work,
-        )  # fmt: skip
-        if a >= 0:
-            return Lifted(states[:a], edges[:b], maps[:c], uniform, tail)
-        room *= 2
+    budget.charge(150 * len(dfa.lo), "the bytes of strings")  # what its states will take, about
+    uniform = np.full((n, N_FORMS), -1, np.int32)
+    if tail is not None:
+        uniform[tail[0]] = tail[1]
+    return Lifted(dfa, quotes, limits, count, usable, minimal, uniform)
+
+
+@kernel
+def _place_words(
+    points, ends, highest, ending, others, tail, usable, minimal,
+    states, edges, maps, slots, counts, max_states,
+):  # fmt: skip
+    """Lift the trie of some words, as far as one call builds; see :func:`place_words`."""
+    offsets, lo, hi, target, word, limits = trie(points, ends, highest, others)
+    n = word.shape[0]
+    quotes = np.empty((n, 3), np.int32)
+    for s in range(n):
+        quotes[s] = ending[word[s]]
+    uniform = np.full((n, N_FORMS), -1, np.int32)
+    if others:
+        limits[:] = NO_LIMIT
+        uniform[n - 1] = tail
+    items = np.empty((4 * MOST_CHILDREN, 5), np.int32)
+    uniform[0, DONE] = _allocate(states, items, counts, 1, 0, -1, 0, limits[0])
+    counts[NEW] = 1
+    answer = _expand(
+        offsets, lo, hi, target, limits, quotes, 0, usable, minimal, uniform,
+        items, states, edges, maps, slots, counts, max_states,
+    )  # fmt: skip
+    return answer, offsets, lo, hi, target, limits, quotes, uniform, items
+
+
+def place_words(
+    a: Automaton,
+    words: Sequence[str],
+    quotes: Sequence[Edge],
+    limits: Sequence[int],
+    *,
+    usable: np.ndarray,
+    minimal: bool,
+    tail: np.ndarray | None,
+) -> int:
+    """Add the JSON spellings of distinct words, sorted by code point; returns the start state.
+
+    Args:
+        a: the automaton to add them to.
+        words: without surrogates.
+        quotes: for each word the edge on the closing quote, then that of every other string.
+        limits: the highest counter with which each word may be begun.
+        usable, minimal: as for :func:`lift`.
+        tail: the states of any string, where others than the words are allowed, which is what a
+            string that differs from all of them moves to; see :func:`tail_states`.
+    """
+    text = bytearray("".join(words).encode("utf-32-le"))
+    budget.charge(600 * (len(text) // 4), "the bytes of strings")  # what its states will take
+    a.make_room(states=2 * MOST_CHILDREN, edges=4 * MOST_CHILDREN, maps=16)
+    counts, start = counters(a, 0, 0), a.n_states
+    answer, offsets, lo, hi, target, bounds, edges, uniform, items = _place_words(
+        np.frombuffer(text, np.int32), np.array([*accumulate(map(len, words))], np.int64),
+        np.array(limits, np.int64), np.array(quotes, np.int32), tail is not None,
+        _NO_TAIL if tail is None else tail, usable, minimal,
+        a.states, a.edges, a.maps, a.map_slots, counts, a.max_states,
+    )  # fmt: skip
+    used = counts.tolist()
+    a.n_states, a.n_edges, a.n_maps = used[:N_ITEMS]
+    if answer == NO_ROOM or used[N_ITEMS] + sum(used[LEFT:]) > 1 + MOST_PLAIN + MOST_ESCAPED:
+        source = DFA(offsets, lo, hi, target, np.zeros(len(bounds), np.int32))
+        rest = Lifted(source, edges, bounds, 0, usable, minimal, uniform, items, used[N_ITEMS])
+        rest.expand(a, counts, 0, answer)
+    return start
 
 
 def tail_states(lifted: Lifted, first: int) -> np.ndarray:
-    """The states, by form, of a lifted automaton of any string that was placed at ``first``."""
-    states = lifted.uniform[0] + first
-    states[DONE] = first
+    """The states, by form, of a lifted automaton of any string that was placed at ``first``.
+
+    It is one state of the source, so all of its blocks are uniform, and built at once.
+    """
+    states = lifted.uniform[0]
+    assert states[DONE] == first
     return states

@@ -44,3 +44,9 @@ def bytes_at(address, rows, columns):
 def int64_at(address, n):
     """The int64 vector [n] at ``address``."""
     return nb.carray(_as_pointer(address), (n,), nb.int64)
+
+
+@nb.njit(inline="always")
+def longs_at(address, rows, columns):
+    """The C-contiguous int64 array [rows, columns] at ``address``."""
+    return nb.carray(_as_pointer(address), (rows, columns), nb.int64)

@@ -31,7 +31,7 @@ S_DEAD, S_OK, S_EXIT, S_UNBUILT, S_FULL, S_FORK = range(6)
 
 
 @nb.njit(inline="always")
-def _admits(states, track, q, v, relative):
+def admits(states, track, q, v, relative):
     """Does state ``q`` admit counter ``v``?  Narrows ``track`` to where the answer stays the same.
 
     ``track = [lowest, highest]`` is the interval of the walk's *initial* counter for which every
@@ -107,7 +107,7 @@ def follow(states, maps, edges, returns, gotos, pushes, pool, track, e, v, relat
                         break
                     r = pushes[following, 0]
                     following = np.int64(pushes[following, 1])
-            if not _admits(states, track, t, v, relative):
+            if not admits(states, track, t, v, relative):
                 return S_DEAD, np.int64(t), v, relative, sp, top
             if states[t, MAP] == UNBUILT:
                 return S_UNBUILT, np.int64(t), v, relative, sp, top
@@ -171,7 +171,7 @@ def go_to(states, returns, gotos, track, r, cls, v, relative):
     elif count < 0:
         v = np.int64(-1 - count)
         relative = np.int64(-1)
-    if not _admits(states, track, q, v, relative):
+    if not admits(states, track, q, v, relative):
         return S_DEAD, q, v, relative
     if states[q, MAP] == UNBUILT:
         return S_UNBUILT, q, v, relative

@@ -36,10 +36,12 @@ Invariant: every built state is productive, from each counter value that it admi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from structgen import budget
+from structgen.automaton.byte_classes import intern_map, rehash
 from structgen.automaton.step import (
     ARG,
     BASE,
@@ -81,18 +83,36 @@ def set_counter(value: int) -> int:
     return -1 - value
 
 
+@lru_cache(maxsize=4096)
+def classes_of(*symbols: bytes) -> bytes:
+    """A class map: the bytes of the k-th of these have class k + 1, all others class 0."""
+    classes = bytearray(256)
+    for c, some in enumerate(symbols, 1):
+        for b in some:
+            classes[b] = c
+    return bytes(classes)
+
+
+ONE_CLASS = 0  # the first of ``maps``
 TABLES = ("states", "maps", "edges", "returns", "gotos", "pushes")
+# Rows of a new grammar's tables before they grow: enough for most schemas.
+HEADROOM = {
+    "states": 1024, "maps": 192, "edges": 2560, "returns": 256, "gotos": 512, "pushes": 16,
+}  # fmt: skip
 
 
 class Automaton:
     """Growable tables (see the module's text) and the builders of states not built yet.
 
     The arrays are replaced when they grow; whoever keeps addresses registers with ``on_grow``.
+    Who owns the automaton closes it, and then what registered with ``on_close`` is called.
     """
 
     def __init__(self, base: Automaton | None = None, *, max_states: int = NO_LIMIT) -> None:
         self.max_states = max_states
         self.on_grow: Callable[[], None] | None = None
+        self.on_close: list[Callable[[], None]] = []
+        self.version = 0  # changes before something is built
         # States inside a string of any text whose length is bounded: (lowest, highest).
         self.counted: dict[int, tuple[int, int]] = {}
         # By return point: 0, or 1 + the least number of different values that an item may have
@@ -101,10 +121,10 @@ class Automaton:
         self.has_unique, self.least_room = False, NO_LIMIT
         self.forks = False  # does some edge have alternatives?
         self.symbols = False  # are there tokens that a text must be, whatever they spell?
-        self._builders: dict[int, Callable[[int], None]] = {}
+        self._builders: dict[int, Callable[[int], object]] = {}
         self._resolvers: dict[int, Callable[[int], int]] = {}
         self._push_ids: dict[tuple[int, ...], int] = {}
-        self._map_ids: dict[bytes, int]
+        self._map_ids: dict[bytes, int]  # of the maps that were asked for by their bytes
         if base is None:
             self.states = np.zeros((64, 5), np.int32)
             self.maps = np.zeros((16, 256), np.uint8)
@@ -114,44 +134,77 @@ class Automaton:
             self.pushes = np.zeros((1, 2), np.int32)
             self.n_states = self.n_maps = self.n_edges = self.n_returns = self.n_gotos = 0
             self.n_pushes = 0
+            self.map_slots = np.full(64, -1, np.int32)
             self._map_ids = {}
-            self.class_map(bytes(256))  # map 0: one class; the states that only end their frame
+            self.class_map(bytes(256))  # of the states that only end their frame
         else:
             # The library's states keep their numbers in every grammar, so their rows are shared.
             for name in TABLES:
                 n = getattr(base, "n_" + name)
                 old = getattr(base, name)
-                new = np.empty((n + n // 2 + 64, *old.shape[1:]), old.dtype)
+                new = np.empty((n + HEADROOM[name], *old.shape[1:]), old.dtype)
                 new[:n] = old[:n]
                 setattr(self, name, new)
                 setattr(self, "n_" + name, n)
+            self.map_slots = base.map_slots.copy()
             self._map_ids = dict(base._map_ids)
 
     # -- growth ---------------------------------------------------------------------------------
 
     def _reserve(self, name: str, extra: int) -> int:
         """Room for ``extra`` more rows of a table; returns the index of the first."""
-        array: np.ndarray = getattr(self, name)
         n: int = getattr(self, "n_" + name)
-        if name == "states":
-            budget.check("the automaton")
-            if n + extra > self.max_states:
-                raise LimitExceeded(limit="states", value=self.max_states, where="the automaton")
-        if n + extra > array.shape[0]:
-            room = max(2 * array.shape[0], n + extra)
-            budget.charge(array[:1].nbytes * (room - array.shape[0]), "the automaton")
-            grown = np.zeros((room, *array.shape[1:]), array.dtype)
-            grown[:n] = array[:n]
-            setattr(self, name, grown)
-            if self.on_grow is not None:
-                self.on_grow()
+        if n + extra > len(getattr(self, name)):
+            self._grow(name, n + extra)
         setattr(self, "n_" + name, n + extra)
         return n
+
+    def _grow(self, name: str, rows: int) -> None:
+        """Replace a table by one that has at least so many rows."""
+        budget.check("the automaton")
+        array: np.ndarray = getattr(self, name)
+        n: int = getattr(self, "n_" + name)
+        room = max(2 * len(array), rows)
+        budget.charge(array[:1].nbytes * (room - len(array)), "the automaton")
+        grown = np.zeros((room, *array.shape[1:]), array.dtype)
+        grown[:n] = array[:n]
+        setattr(self, name, grown)
+        if self.on_grow is not None:
+            self.on_grow()
+
+    def make_room(self, *, states: int = 0, edges: int = 0, maps: int = 0) -> None:
+        """Room for so many more rows, for a kernel that fills them and counts what it used.
+
+        Raises:
+            LimitExceeded: there are more states than allowed already.
+        """
+        budget.check("the automaton")
+        if self.n_states > self.max_states:
+            raise LimitExceeded(limit="states", value=self.max_states, where="the automaton")
+        if self.n_states + states > len(self.states):
+            self._grow("states", self.n_states + states)
+        if self.n_edges + edges > len(self.edges):
+            self._grow("edges", self.n_edges + edges)
+        if self.n_maps + maps > len(self.maps):
+            self._grow("maps", self.n_maps + maps)
+        if 2 * (self.n_maps + maps) > len(self.map_slots):
+            # At least half of the slots stay free.
+            self.map_slots = np.full(1 << (4 * (self.n_maps + maps)).bit_length(), -1, np.int32)
+            rehash(self.maps, self.n_maps, self.map_slots)
+
+    def close(self) -> None:
+        """Let go of the builders, which refer back to the tables: no state is built any more."""
+        self._builders.clear()
+        self._resolvers.clear()
+        self.on_grow = None
+        while self.on_close:
+            self.on_close.pop()()
 
     @property
     def nbytes(self) -> int:
         return (
             sum(getattr(self, name).nbytes for name in TABLES)
+            + self.map_slots.nbytes
             + 320 * len(self._map_ids)
             + 200 * len(self._builders)
         )
@@ -162,12 +215,16 @@ class Automaton:
         """The row of ``maps`` that holds these 256 byte classes."""
         found = self._map_ids.get(byte_classes)
         if found is None:
-            found = self._reserve("maps", 1)
-            self.maps[found] = np.frombuffer(byte_classes, np.uint8)
+            self.make_room(maps=1)
+            row = np.frombuffer(bytearray(byte_classes), np.uint8)
+            found = intern_map(row, self.maps, self.map_slots, self.n_maps)
+            self.n_maps = max(self.n_maps, found + 1)
             self._map_ids[byte_classes] = found
         return found
 
-    def new_state(self, builder: Callable[[int], None], *, lo: int = 0, hi: int = NO_LIMIT) -> int:
+    def new_state(
+        self, builder: Callable[[int], object], *, lo: int = 0, hi: int = NO_LIMIT
+    ) -> int:
         """Allocate a state. ``builder(state)`` is called when it is first entered."""
         q = self.reserve_state(lo=lo, hi=hi)
         self._builders[q] = builder
@@ -175,9 +232,27 @@ class Automaton:
 
     def reserve_state(self, *, lo: int = 0, hi: int = NO_LIMIT) -> int:
         """Allocate a state that the caller gives its edges before anything can enter it."""
-        q = self._reserve("states", 1)
+        q = self.reserve_states(1)
         self.states[q] = (UNBUILT, 0, lo, hi, -1)
         return q
+
+    def reserve_states(self, n: int) -> int:
+        """Allocate ``n`` states whose rows the caller writes; returns the first.
+
+        Raises:
+            LimitExceeded: that would be more states than allowed.
+        """
+        q = self.n_states
+        if q + n > self.max_states:
+            raise LimitExceeded(limit="states", value=self.max_states, where="the automaton")
+        if q + n > len(self.states):
+            self._grow("states", q + n)
+        self.n_states = q + n
+        return q
+
+    def defer(self, states: Iterable[int], builder: Callable[[int], object]) -> None:
+        """Say who builds allocated states once one of them is entered; see :meth:`new_state`."""
+        self._builders.update(dict.fromkeys(states, builder))
 
     def alias(self, q: int, other: int) -> None:
         """Give state ``q`` the edges of ``other``, its own counter bounds kept."""
@@ -186,8 +261,19 @@ class Automaton:
 
     def set_state(self, q: int, class_map: int, edges: Sequence[Edge], *, end: int = -1) -> None:
         """Give state ``q`` its edges, one for each byte class of ``class_map``."""
-        base = self._reserve("edges", len(edges))
-        self.edges[base : base + len(edges)] = edges
+        self.set_row(q, class_map, self.add_edges(edges), end=end)
+
+    def add_edges(self, edges: Sequence[Edge]) -> int:
+        """Add edges; returns the number of the first."""
+        base, n = self.n_edges, len(edges)
+        if base + n > len(self.edges):
+            self._grow("edges", base + n)
+        self.n_edges = base + n
+        self.edges[base : base + n] = edges
+        return base
+
+    def set_row(self, q: int, class_map: int, base: int, *, end: int = -1) -> None:
+        """Give state ``q`` the edges from ``base`` on, one for each byte class of ``class_map``."""
         row = self.states[q]
         row[BASE] = base
         row[END] = end
@@ -199,43 +285,28 @@ class Automaton:
 
     def set_bytes(self, q: int, by_byte: Iterable[tuple[bytes, Edge]], *, end: int = -1) -> None:
         """Give state ``q`` edges by the bytes that take them; every other byte is dead."""
-        classes = bytearray(256)
-        edges: list[Edge] = [NO_EDGE]
-        for symbols, edge in by_byte:
-            for b in symbols:
-                classes[b] = len(edges)
+        symbols, edges = [], [NO_EDGE]
+        for some, edge in by_byte:
+            symbols.append(some)
             edges.append(edge)
-        self.set_state(q, self.class_map(bytes(classes)), edges, end=end)
-
-    def append(self, states: np.ndarray, edges: np.ndarray, maps: np.ndarray) -> int:
-        """Add a block of built states; returns the number of its first.
-
-        ``states`` int32 [n, 5] and ``edges`` int32 [m, 4] count from the block's start; a non-zero
-        fourth column says that an edge's TARGET is not a state of the block. ``maps`` are the
-        block's class maps.
-        """
-        map_ids = np.array([self.class_map(row.tobytes()) for row in maps], np.int32)
-        first_state = self._reserve("states", len(states))
-        first_edge = self._reserve("edges", len(edges))
-        placed = self.states[first_state : first_state + len(states)]
-        placed[:] = states
-        placed[:, MAP] = map_ids[states[:, MAP]]
-        placed[:, BASE] += first_edge
-        new = self.edges[first_edge : first_edge + len(edges)]
-        new[:] = edges[:, :3]
-        new[:, TARGET] += np.where(edges[:, 3] == 0, first_state, 0).astype(np.int32)
-        return first_state
+        self.set_state(q, self.class_map(classes_of(*symbols)), edges, end=end)
 
     def set_final(self, q: int, cls: int) -> None:
         """State ``q`` is the end of its frame: every byte, and the end, pops with class ``cls``."""
-        self.set_state(q, self.class_map(bytes(256)), [pop(cls)], end=cls)
+        self.set_state(q, ONE_CLASS, [pop(cls)], end=cls)
 
     def new_return(self, gotos: Sequence[tuple[int, int]]) -> int:
         """A return point: for each final class ``(state or -1, change of the counter)``."""
-        base = self._reserve("gotos", len(gotos))
-        self.gotos[base : base + len(gotos)] = gotos
-        r = self._reserve("returns", 1)
-        self.returns[r] = (base, len(gotos), 0)
+        base, n = self.n_gotos, len(gotos)
+        if base + n > len(self.gotos):
+            self._grow("gotos", base + n)
+        self.n_gotos = base + n
+        self.gotos[base : base + n] = gotos
+        r = self.n_returns
+        if r >= len(self.returns):
+            self._grow("returns", r + 1)
+        self.n_returns = r + 1
+        self.returns[r] = (base, n, 0)
         return r
 
     def new_lazy_return(self, resolve: Callable[[int], int]) -> int:
@@ -255,7 +326,11 @@ class Automaton:
             moved = self._reserve("gotos", room)
             self.gotos[moved : moved + room] = (UNKNOWN, 0)
             self.gotos[moved : moved + size] = self.gotos[base : base + size]
+            # Nor may it meet a new place with an old size: the two change in a table of their own.
+            self.returns = self.returns.copy()
             self.returns[r] = (moved, room, lazy)
+            if self.on_grow is not None:
+                self.on_grow()
             base = moved
         self.gotos[base + cls] = (target, 0)
 
@@ -358,13 +433,19 @@ class Automaton:
 
     def build(self, q: int) -> None:
         """Build a state that was entered for the first time, or a goto (see ``CLASS_BITS``)."""
+        self.version += 1
         if q < 0:
             r, cls = divmod(-1 - q, 1 << CLASS_BITS)
             self._resolve(r, cls)
             return
-        while self.states[q, MAP] == UNBUILT:
-            self._builders[q](q)  # kept until it succeeded, so that a failure can be repeated
-            del self._builders[q]
+        if self.states[q, MAP] != UNBUILT:
+            return
+        budget.check("the automaton")
+        try:
+            self._builders[q](q)
+        finally:  # kept until it succeeded, so that a failure can be repeated
+            if self.states[q, MAP] != UNBUILT:
+                self._builders.pop(q, None)
 
     def built(self, q: int) -> int:
         """``q``, built."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import structgen
-from structgen.cli import generate, grammar, serve
+from structgen.cli import generate, grammar, serve, warmup
 
 app = typer.Typer(
     help="Language model output that obeys a JSON Schema, a grammar or a regular expression.",
@@ -16,16 +16,8 @@ app = typer.Typer(
 )
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
+app.command("warmup")(warmup.warmup)
 app.add_typer(grammar.app, name="grammar")
-
-
-@app.command("warmup")
-def warmup() -> None:
-    """Compile the array kernels now (once on a machine), so that no first use has to wait."""
-    from structgen.warmup import load_kernels
-
-    load_kernels()
-    print("ready")
 
 
 @app.callback(invoke_without_command=True)

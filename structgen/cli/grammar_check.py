@@ -33,10 +33,9 @@ def check(
     Exit status: 0, or 2 if one does not compile.
     """
     from structgen.cli.tokenizer import load
-    from structgen.compiler import Compiler
 
     known = source.forced(kind, regex, structural_tag)
-    compiler = Compiler(load(tokenizer).vocabulary)
+    compiler = source.compiler(load(tokenizer).vocabulary)
     reports = [_check(compiler, name, known, start) for name in grammars]
     if as_json:
         print(json.dumps(reports, indent=2, ensure_ascii=False))

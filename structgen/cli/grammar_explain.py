@@ -197,12 +197,11 @@ def _automaton(compiled: CompiledGrammar, limit: int) -> str:
 def _sizes(read: source.GrammarSource, tokenizer: str | None) -> dict[str, Any]:
     """What the grammar costs with a tokenizer, along a few random texts."""
     from structgen.cli.tokenizer import load, split
-    from structgen.compiler import Compiler
     from structgen.inspection.along import masks_along
     from structgen.inspection.samples import samples
 
     loaded = load(tokenizer)
-    compiled = read.compile(Compiler(loaded.vocabulary))
+    compiled = read.compile(source.compiler(loaded.vocabulary))
     grammar = read.over_bytes()
     texts = [grammar.text(ids) for ids in samples(grammar, 5, seed=0)]
     for text in texts:

@@ -17,6 +17,7 @@ from structgen.errors import GrammarSyntaxError, StructgenError, show_place
 if TYPE_CHECKING:
     from structgen.compiler import CompiledGrammar, Compiler
     from structgen.inspection.byte_grammar import ByteGrammar
+    from structgen.vocabulary import Vocabulary
 
 BUILTIN = "builtin:"
 
@@ -146,7 +147,9 @@ class GrammarSource:
     def over_bytes(self) -> ByteGrammar:
         """Compiled over single bytes, whatever the tokenizer."""
         from structgen.inspection.byte_grammar import ByteGrammar
+        from structgen.warmup import load_kernels_when_called
 
+        load_kernels_when_called()
         return ByteGrammar.compile(self.compile, self.special_names)
 
     def _compile_schema(self, compiler: Compiler) -> CompiledGrammar:
@@ -174,6 +177,15 @@ class GrammarSource:
             ) from None
         except RecursionError:
             raise StructgenError("the structural tag is nested too deeply to be read") from None
+
+
+def compiler(vocabulary: Vocabulary) -> Compiler:
+    """A compiler for a few grammars: it starts fast."""
+    from structgen.compiler import Compiler
+    from structgen.warmup import load_kernels_when_called
+
+    load_kernels_when_called()
+    return Compiler(vocabulary)
 
 
 def read_source(

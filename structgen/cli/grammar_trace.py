@@ -63,7 +63,6 @@ def trace(
     Exit status: 0 if it is a text of the grammar, 1 if it is not, 2 for bad input.
     """
     from structgen.cli.tokenizer import load, split
-    from structgen.compiler import Compiler
 
     if not grammar:
         raise StructgenError("a grammar is missing: --grammar FILE, or --grammar builtin:NAME")
@@ -71,7 +70,7 @@ def trace(
     read = source.read_source(grammar, kind=known, start=start)
     whole = _text(text, file)
     loaded = load(tokenizer)
-    compiled = read.compile(Compiler(loaded.vocabulary))
+    compiled = read.compile(source.compiler(loaded.vocabulary))
     steps = _steps(compiled, loaded, split(loaded, whole))
     failure = None if steps[-1].accepting and steps[-1].fits is None else _failure(read, whole)
     if as_json:

@@ -26,4 +26,5 @@ def serve(
     from structgen.server import create_app
 
     llm = LLM(model, device=device, max_batch_size=max_batch_size)
+    llm.compiler.compile_json()  # now, so that no request waits for the kernels
     uvicorn.run(create_app(llm), host=host, port=port)

@@ -37,7 +37,7 @@ def load(source: str | None) -> Tokenizer:
     if found is not None:
         vocabulary, fast = found
         return Tokenizer(
-            name, vocabulary, lambda text: fast.encode(text, add_special_tokens=False).ids
+            name, vocabulary, lambda text: fast().encode(text, add_special_tokens=False).ids
         )
     from structgen.engine.loading import load_tokenizer
     from structgen.vocabulary import Vocabulary

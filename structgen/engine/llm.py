@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from structgen.errors import StructgenError
 if TYPE_CHECKING:
     import torch
 
+    from structgen.compiler import Compiler
     from structgen.limits import Limits
 
 # Position limit of models that declare none.
@@ -58,8 +60,6 @@ class LLM:
         limits: Limits | None = None,
         progress: bool | None = None,
     ) -> None:
-        from structgen.compiler import Compiler
-        from structgen.limits import Limits
         from structgen.vocabulary import Vocabulary
 
         if isinstance(max_batch_size, bool) or max_batch_size < 1:
@@ -72,9 +72,9 @@ class LLM:
         self.vocabulary = Vocabulary.from_huggingface(
             self.tokenizer, eos_token_ids=_model_end_ids(self.model, self.tokenizer)
         )
-        self.compiler = Compiler(
-            self.vocabulary, cache_bytes=cache_bytes, limits=limits or Limits()
-        )
+        self._compiler: Compiler | None = None
+        self._compiler_lock = threading.Lock()
+        self._compiler_options: dict[str, Any] = {"cache_bytes": cache_bytes, "limits": limits}
         self._progress = progress
         self._model_tokens = self.model.get_input_embeddings().weight.shape[0]
         table = TokenTable(self.vocabulary)
@@ -85,6 +85,19 @@ class LLM:
 
     def __repr__(self) -> str:
         return f"LLM({self.model_name!r}, context {self.context_length}, {self.model.device})"
+
+    @property
+    def compiler(self) -> Compiler:
+        """The compiler for the model's vocabulary, made when it is first needed.
+
+        That takes the time to load the array kernels, or on a new machine to compile them.
+        """
+        with self._compiler_lock:
+            if self._compiler is None:
+                from structgen.compiler import Compiler
+
+                self._compiler = Compiler(self.vocabulary, **self._compiler_options)
+            return self._compiler
 
     def close(self) -> None:
         """End the engine's thread; requests still running fail."""
@@ -203,7 +216,9 @@ class LLM:
         """
         every_prompt = read_prompts(prompts)
         wanted = constraints_per_prompt(len(every_prompt), constraints)
-        compiled = compile_constraints(self.compiler, wanted, whitespace, escapes)
+        compiled: list[Compiled | None] = [None] * len(wanted)
+        if any(wanted):
+            compiled = compile_constraints(self.compiler, wanted, whitespace, escapes)
         return self.requests(every_prompt, params, compiled, n=n)
 
     def requests(

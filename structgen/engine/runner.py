@@ -28,6 +28,8 @@ class Runner:
         self._cache: DynamicCache | None = None
         self._attention = torch.empty((0, 0), dtype=torch.int64, device=self.device)
         accepted = inspect.signature(model.forward).parameters
+        # transformers 5.24 has renamed both the argument and the output.
+        self._cache_name = "cache" if "cache" in accepted else "past_key_values"
         self._takes_positions = "position_ids" in accepted
         self._extra = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
@@ -75,17 +77,16 @@ class Runner:
     def _forward(
         self, ids: torch.Tensor, attention: torch.Tensor, positions: torch.Tensor, cache: Any
     ) -> tuple[torch.Tensor, DynamicCache]:
-        extra: dict[str, Any] = dict(self._extra)
+        extra: dict[str, Any] = {**self._extra, self._cache_name: cache}
         if self._takes_positions:
             extra["position_ids"] = positions
         out = self.model(
             input_ids=ids,
             attention_mask=attention,
-            past_key_values=cache,
             use_cache=True,
             **extra,
         )
-        return out.logits[:, -1].float(), out.past_key_values
+        return out.logits[:, -1].float(), getattr(out, self._cache_name)
 
     def _append(self, cache: DynamicCache, attention: torch.Tensor) -> None:
         if self._cache is None:

@@ -45,6 +45,7 @@ def bounds(v: int, lowest: int, highest: int, longest: int) -> tuple[int, int, i
     return missing, left, v, v
 
 
-def selected(needs: np.ndarray, missing: int, left: int, scratch: np.ndarray) -> np.ndarray:
-    """The positions in ``needs`` that :func:`select` keeps (a view of ``scratch``)."""
+def selected(needs: np.ndarray, missing: int, left: int) -> np.ndarray:
+    """The positions in ``needs`` that :func:`select` keeps, int32."""
+    scratch = np.empty(len(needs), np.int32)
     return scratch[: select(needs, missing, left, scratch)]

@@ -5,15 +5,20 @@ of them accepts it. A set of n is kept in the stack pool, a configuration a row,
 stack)``; the sequence block then has ``Q = -1 - first row`` and ``V = n``.
 
 They take two addresses. The *grammar block* holds the addresses of a grammar's tables (and of the
-library's block, for its rows); the *sequence block* holds a matcher's configuration and the
-addresses of its stack pool and its history.
+library's block, for its rows); the *sequence block* holds a matcher's configuration, the addresses
+of its stack pool and its history, and which rows its last mask was made of.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
 import numba as nb
 import numpy as np
 
+from structgen import budget
 from structgen.automaton.pointers import bytes_at, int32_at, int64_at, vector_at
 from structgen.automaton.step import (
     ARG,
@@ -46,13 +51,24 @@ from structgen.jit import kernel
 G_LENGTH = 37
 
 # Sequence block, int64. Q, V, SP, TOP: the configuration. OUT*: what a call that stopped needs.
+# CHECKED: 1 where Python checks each step and mask as well (see masks/unique.py). A mask is the
+# rows at FOUND, N_FOUND of them, and the end-of-sequence ids where the number behind them is 1. The
+# N_HELD numbers at HELD are those of the mask that was written last, to the address WRITTEN; 0
+# where that is not known.
 (
     Q, V, SP, TOP, TERMINATED, N_HISTORY, POOL, N_POOL, HISTORY, HISTORY_ROOM, OUT0, OUT1, OUT2,
-) = range(13)  # fmt: skip
-SEQUENCE_LENGTH = 13
+    CHECKED, N_FOUND, WRITTEN, N_HELD,
+) = range(17)  # fmt: skip
+MOST_ROWS = 16  # of one mask that are remembered
+FOUND = 17
+HELD = FOUND + MOST_ROWS + 1
+SEQUENCE_LENGTH = HELD + MOST_ROWS + 1
 
-# What a call answers.
-NO, YES, NEED_STATE, NEED_POOL, NEED_HISTORY, NEED_LOCAL, NEED_RESUME, TOO_MANY = range(8)
+# What a call answers; a fill that wrote nothing, because the row is there already, SAME.
+(
+    NO, YES, NEED_STATE, NEED_POOL, NEED_HISTORY, NEED_LOCAL, NEED_RESUME, TOO_MANY, NEED_CHECK,
+) = range(9)  # fmt: skip
+SAME = NO
 
 SHARED = np.int64(1 << 30)
 
@@ -78,15 +94,13 @@ def _feed(g, m, data, begin, end, save):
         return _feed_set(g, m, data, begin, end, save)
     states, maps, edges, returns, gotos, pushes = _tables(g)
     pool = int32_at(m[POOL], m[N_POOL], 4)
-    track = np.zeros(2, np.int64)
     q, v, sp, top = m[Q], m[V], m[SP], m[TOP]
-    relative = np.int64(-1)
+    relative = np.int64(-1)  # so nothing is written to where a walk tracks comparisons
     for i in range(begin, end):
         e = states[q, BASE] + np.int64(maps[states[q, MAP], data[i]])
         status, q, v, relative, sp, top = follow_once(
-            states, maps, edges, returns, gotos, pushes, pool, track, e, v, relative, sp, top,
-            data[i],
-        )  # fmt: skip
+            states, maps, edges, returns, gotos, pushes, pool, m, e, v, relative, sp, top, data[i]
+        )
         if status != S_OK:
             if status == S_UNBUILT:
                 m[OUT0] = q
@@ -207,9 +221,32 @@ def _save(m):
 @kernel
 def _complete(g, m):
     """Would the text be complete here? (YES, NO or NEED_STATE)"""
+    if m[Q] < 0:
+        return _complete_set(g, m)
+    states, _, _, returns, gotos, _ = _tables(g)
+    pool = int32_at(m[POOL], m[N_POOL], 4)
+    q, sp = m[Q], m[SP]
+    while True:
+        cls = np.int64(states[q, END])
+        if cls < -1:
+            return _complete_set(g, m)
+        if cls < 0:
+            return NO
+        status, q, _, _, sp = pop(states, returns, gotos, pool, m, cls, 1, sp)
+        if status == S_EXIT:
+            return YES
+        if status == S_UNBUILT:
+            m[OUT0] = q
+            return NEED_STATE
+        if status != S_OK:
+            return NO
+
+
+@kernel
+def _complete_set(g, m):
+    """:func:`_complete` with several ways to go on."""
     states, _, edges, returns, gotos, _ = _tables(g)
     pool = int32_at(m[POOL], m[N_POOL], 4)
-    track = np.zeros(2, np.int64)
     n = 1 if m[Q] >= 0 else m[V]
     todo = np.empty((n + 64, 2), np.int64)  # states and stacks, or (-2 - edge) and stacks
     for c in range(n):
@@ -234,7 +271,7 @@ def _complete(g, m):
                 break
             if cls < 0:
                 break
-            status, q, _, _, sp = pop(states, returns, gotos, pool, track, cls, 1, sp)
+            status, q, _, _, sp = pop(states, returns, gotos, pool, m, cls, 1, sp)
             if status == S_EXIT:
                 return YES
             if status == S_UNBUILT:
@@ -400,9 +437,12 @@ def _find_entry(g, first, v):
     """The entry of a chain that holds for counter ``v``, or -1."""
     entries = int32_at(g[G_ENTRIES], g[G_N_ENTRIES], 5)
     k = np.int64(first)
-    while k >= 0 and (v < entries[k, 2] or v > entries[k, 3]):
+    # Those beyond the table are newer than it is; see MaskGrammar.snapshot.
+    while 0 <= k < g[G_N_ENTRIES]:
+        if entries[k, 2] <= v <= entries[k, 3]:
+            return k
         k = np.int64(entries[k, 4])
-    return k
+    return np.int64(-1)
 
 
 @nb.njit(inline="always")
@@ -447,32 +487,52 @@ def _or_row(g, library, row, out, words, first):
 
 
 @nb.njit
-def _or_rows(g, library, m, pool, q, v, sp, out, words, first):
-    """Or the rows of one configuration into ``out``; the first of all overwrites it."""
+def _write(g, library, m, out, words, first):
+    """Or the rows FOUND into ``out``; if ``first``, what was there before is overwritten."""
+    if first and m[N_FOUND] == 0:
+        for w in range(words):
+            out[w] = 0
+    for i in range(m[N_FOUND]):
+        _or_row(g, library, m[FOUND + i], out, words, first and i == 0)
+
+
+@nb.njit(inline="always")
+def _add(g, library, m, row, out, words, flushed):
+    """Add a row to those FOUND; returns whether there were so many that some are in ``out``."""
+    if row == 0:
+        return flushed
+    if m[N_FOUND] == MOST_ROWS:
+        _write(g, library, m, out, words, not flushed)
+        m[N_FOUND] = 0
+        flushed = True
+    m[FOUND + m[N_FOUND]] = row
+    m[N_FOUND] += 1
+    return flushed
+
+
+@nb.njit
+def _find_rows(g, library, m, pool, q, v, sp, out, words, flushed):
+    """Add the rows of one configuration; returns what is needed, or YES, and :func:`_add`'s."""
     states, _, edges, returns, gotos, _ = _tables(g)
-    track = np.zeros(2, np.int64)
     # A state that is nothing but the end of its frame has no row of its own.
     while sp >= 0 and states[q, MAP] == 0 and FORK <= edges[states[q, BASE], TARGET] < -1:
         cls = -2 - edges[states[q, BASE], TARGET]
         frames = edges[states[q, BASE], ARG]
-        status, q, v, _, sp = pop(states, returns, gotos, pool, track, cls, frames, sp)
+        status, q, v, _, sp = pop(states, returns, gotos, pool, m, cls, frames, sp)
         if status == S_UNBUILT:
             m[OUT0] = q
-            return NEED_STATE
+            return NEED_STATE, flushed
         if status != S_OK:
-            if first:
-                for w in range(words):
-                    out[w] = 0
-            return YES
+            return YES, flushed
     owner = library if q < g[G_LIBRARY_STATES] else g
     k = np.int64(-1)
     if q < owner[G_N_HEADS]:
         k = _find_entry(owner, vector_at(owner[G_HEADS], owner[G_N_HEADS])[q], v)
     if k < 0:
         m[OUT0], m[OUT1] = q, v
-        return NEED_LOCAL
+        return NEED_LOCAL, flushed
     entries = int32_at(owner[G_ENTRIES], owner[G_N_ENTRIES], 5)
-    _or_row(g, library, np.int64(entries[k, 0]), out, words, first)
+    flushed = _add(g, library, m, np.int64(entries[k, 0]), out, words, flushed)
     exit_ = np.int64(entries[k, 1])
     while exit_ != 0 and sp >= 0:
         r = np.int64(pool[sp, POOL_RETURN])
@@ -481,42 +541,140 @@ def _or_rows(g, library, m, pool, q, v, sp, out, words, first):
         k = _find_entry(owner, _find_pair(owner, exit_, r), saved)
         if k < 0:
             m[OUT0], m[OUT1], m[OUT2] = exit_, r, saved
-            return NEED_RESUME
+            return NEED_RESUME, flushed
         entries = int32_at(owner[G_ENTRIES], owner[G_N_ENTRIES], 5)
-        _or_row(g, library, np.int64(entries[k, 0]), out, words, False)
+        flushed = _add(g, library, m, np.int64(entries[k, 0]), out, words, flushed)
         exit_ = np.int64(entries[k, 1])
         sp = np.int64(pool[sp, POOL_PARENT])
-    return YES
+    return YES, flushed
 
 
 @kernel
-def fill(grammar, sequence, address):
-    """Write the mask, int32 [words] at ``address``: YES, or what must be computed first."""
-    g = int64_at(grammar, G_LENGTH)
-    m = int64_at(sequence, SEQUENCE_LENGTH)
+def fill_row(g, m, address, reuse):
+    """Write the mask to ``address``; see :func:`fill`."""
     words = g[G_WORDS]
     out = vector_at(address, words)
-    if m[TERMINATED]:
-        for w in range(words):
-            out[w] = 0
-        return YES
-    pool = int32_at(m[POOL], m[N_POOL], 4)
     library = int64_at(g[G_LIBRARY], G_LENGTH)
-    if m[Q] >= 0:
-        answer = _or_rows(g, library, m, pool, m[Q], m[V], m[SP], out, words, True)
-        if answer != YES:
-            return answer
-    else:
-        for c in range(m[V]):
-            at = -1 - m[Q] + c
-            q, v, sp = np.int64(pool[at, 0]), np.int64(pool[at, 1]), np.int64(pool[at, 2])
-            answer = _or_rows(g, library, m, pool, q, v, sp, out, words, c == 0)
+    pool = int32_at(m[POOL], m[N_POOL], 4)
+    m[N_FOUND] = 0
+    flushed = False
+    ends = NO
+    if not m[TERMINATED]:
+        for c in range(1 if m[Q] >= 0 else m[V]):
+            q, v, sp = m[Q], m[V], m[SP]
+            if q < 0:
+                at = -1 - q + c
+                q, v, sp = np.int64(pool[at, 0]), np.int64(pool[at, 1]), np.int64(pool[at, 2])
+            answer, flushed = _find_rows(g, library, m, pool, q, v, sp, out, words, flushed)
             if answer != YES:
                 return answer
-    answer = _complete(g, m)
-    if answer == YES:
+        ends = _complete(g, m)
+        if ends == NEED_STATE:
+            return NEED_STATE
+    if not flushed:
+        n = m[N_FOUND]
+        m[FOUND + n] = ends
+        same = reuse and m[WRITTEN] == address and m[N_HELD] == n + 1
+        i = 0
+        while same and i <= n:
+            same = m[FOUND + i] == m[HELD + i]
+            i += 1
+        if same:
+            return SAME
+    m[WRITTEN] = 0
+    _write(g, library, m, out, words, not flushed)
+    if ends == YES:
         eos = vector_at(g[G_EOS], g[G_N_EOS])
         for i in range(g[G_N_EOS]):
             t = eos[i]
             out[t >> 5] |= np.int32(np.uint32(1) << np.uint32(t & 31))
-    return NEED_STATE if answer == NEED_STATE else YES
+    if not flushed:
+        m[WRITTEN], m[N_HELD] = address, n + 1
+        for i in range(n + 1):
+            m[HELD + i] = m[FOUND + i]
+    return YES
+
+
+@kernel
+def fill(grammar, sequence, address, reuse):
+    """Write the mask, int32 [words] at ``address``: YES, or what must be computed first.
+
+    With ``reuse`` it is SAME, and nothing is written, where the mask that this sequence wrote
+    last, to the same address, was made of the same rows.
+    """
+    return fill_row(
+        int64_at(grammar, G_LENGTH), int64_at(sequence, SEQUENCE_LENGTH), address, reuse
+    )
+
+
+# -- a matcher's own arrays ------------------------------------------------------------------------
+
+
+@kernel
+def attach(block, pool, history):
+    """Note where a matcher's arrays are; returns the address of its sequence block."""
+    block[POOL], block[N_POOL] = pool.ctypes.data, pool.shape[0]
+    block[HISTORY], block[HISTORY_ROOM] = history.ctypes.data, history.shape[0]
+    return block.ctypes.data
+
+
+@kernel
+def roll_back(sequence, n):
+    """Undo the last ``n`` steps, at least one, of the history."""
+    m = int64_at(sequence, SEQUENCE_LENGTH)
+    m[N_HISTORY] -= n
+    history = int64_at(m[HISTORY], 4 * m[HISTORY_ROOM])
+    at = 4 * m[N_HISTORY]
+    m[Q], m[V], m[SP], m[TOP] = history[at], history[at + 1], history[at + 2], history[at + 3]
+    m[TERMINATED] = 0
+
+
+@kernel
+def copy_stacks(source, target, configuration, top):
+    """Copy to the same places what stacks consist of, and everything from there up to ``top``.
+
+    ``source``, ``target`` int32 [*, 4] are pools, ``configuration`` int64 [4] is Q, V, SP, TOP.
+    """
+    q, v, sp, first = configuration[0], configuration[1], configuration[2], configuration[3]
+    for c in range(1 if q >= 0 else v):
+        if q < 0:
+            at = -1 - q + c
+            target[at] = source[at]
+            sp = np.int64(source[at, 2])
+        while sp >= 0:
+            target[sp] = source[sp]
+            sp = np.int64(source[sp, POOL_PARENT])
+    for i in range(first, top):
+        target[i] = source[i]
+
+
+@kernel
+def row_of_array(mask, row, words):
+    """The address of ``mask[row]``, int32 [batch, words]; 0 where it has no such row."""
+    if mask.shape[1] != words or not 0 <= row < mask.shape[0] or mask.strides[1] != 4:
+        return np.int64(0)
+    return np.int64(mask.ctypes.data + row * mask.strides[0])
+
+
+class Calls(NamedTuple):
+    """The kernels of every step as functions of integers: a call costs 0.1 us, dispatched 0.4."""
+
+    fill: Callable[[int, int, int, int], int]
+    accept_token: Callable[[int, int, int], int]
+    complete: Callable[[int, int], int]
+    roll_back: Callable[[int, int], None]
+
+
+@cache
+def calls() -> Calls:
+    """Load or compile the kernels of a step, once in a process."""
+    with budget.untimed():
+        # Other types than this one are refused instead of compiled for.
+        row_of_array.compile((nb.types.Array(nb.int32, 2, "A"), nb.int64, nb.int64))
+        row_of_array.disable_compile()
+        return Calls(
+            *(
+                kernel.compile((nb.int64,) * n)
+                for kernel, n in ((fill, 4), (accept_token, 3), (complete, 2), (roll_back, 2))
+            )
+        )

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import NamedTuple
+
 import numpy as np
 
 from structgen.automaton.tables import Automaton
 from structgen.budget import Budget, spending
 from structgen.limits import Limits
 from structgen.masks import decode as k
+from structgen.masks.rows import FOUND, NO_STORE, compute
 from structgen.masks.store import RowStore
 from structgen.masks.tokens import TokenTables
+from structgen.masks.walk import NO_ROOM
+
+# Where the block keeps address and length of each table.
+_TABLES = (
+    (k.G_STATES, k.G_N_STATES), (k.G_MAPS, k.G_N_MAPS), (k.G_EDGES, k.G_N_EDGES),
+    (k.G_RETURNS, k.G_N_RETURNS), (k.G_GOTOS, k.G_N_GOTOS), (k.G_PUSHES, k.G_N_PUSHES),
+    (k.G_HEADS, k.G_N_HEADS), (k.G_KEYS, k.G_N_KEYS), (k.G_VALUES, k.G_N_KEYS),
+    (k.G_ENTRIES, k.G_N_ENTRIES), (k.G_ROWS, k.G_N_ROWS), (k.G_LISTS, k.G_N_LISTS),
+    (k.G_BITMAPS, k.G_N_BITMAPS),
+)  # fmt: skip
 
 
 class MaskGrammar:
@@ -27,50 +41,55 @@ class MaskGrammar:
         self._limits = Limits()
         shared = None if library is None else library.store
         self.store: RowStore = RowStore(tokens, automaton, shared)
+        self._out = np.zeros(4, np.int64)
+        self._dirty = False
         self.block = np.zeros(k.G_LENGTH, np.int64)
         self.address = int(self.block.ctypes.data)
+        vocabulary = tokens.vocabulary_block
+        self.block[list(vocabulary)] = list(vocabulary.values())
+        self.block[k.G_LIBRARY] = self.address
+        if library is not None:
+            self.block[k.G_LIBRARY] = library.address
+            self.block[k.G_LIBRARY_STATES] = library.automaton.n_states
+            self.block[k.G_LIBRARY_RETURNS] = library.automaton.n_returns
         self._kept: list[tuple[np.ndarray, ...]] = []
-        automaton.on_grow = self.refresh
-        self.store.on_grow = self.refresh  # type: ignore[method-assign]
+        self._snapshot: Snapshot | None = None
+        # Weakly: a grammar that nobody holds is freed at once, by counting references.
+        note, refresh = weakref.WeakMethod(self._note_growth), weakref.WeakMethod(self.refresh)
+        self.store.on_grow = lambda: note()()  # type: ignore[method-assign, misc]
+        # At once: a builder links what it adds, and other threads' kernels follow the links.
+        automaton.on_grow = lambda: refresh()()  # type: ignore[misc]
         self.refresh()
+
+    def __del__(self) -> None:
+        self.automaton.close()
 
     @property
     def nbytes(self) -> int:
         return self.automaton.nbytes + self.store.nbytes
 
+    def _note_growth(self) -> None:
+        """Tables were replaced; the old ones stay alive and valid until the block is refreshed."""
+        self._dirty = True
+
     def refresh(self) -> None:
         """Write the addresses of the tables, some of which were replaced, into the block."""
-        a, s, t = self.automaton, self.store, self.tokens
-        b = np.zeros_like(self.block)
+        a, s = self.automaton, self.store
+        b = self.block.copy()
         tables = (
-            (k.G_STATES, k.G_N_STATES, a.states),
-            (k.G_MAPS, k.G_N_MAPS, a.maps),
-            (k.G_EDGES, k.G_N_EDGES, a.edges),
-            (k.G_RETURNS, k.G_N_RETURNS, a.returns),
-            (k.G_GOTOS, k.G_N_GOTOS, a.gotos),
-            (k.G_PUSHES, k.G_N_PUSHES, a.pushes),
-            (k.G_ENTRIES, k.G_N_ENTRIES, s.entries),
-            (k.G_HEADS, k.G_N_HEADS, s.heads),
-            (k.G_KEYS, k.G_N_KEYS, s.keys),
-            (k.G_VALUES, k.G_N_KEYS, s.values),
-            (k.G_ROWS, k.G_N_ROWS, s.rows),
-            (k.G_LISTS, k.G_N_LISTS, s.lists),
-            (k.G_BITMAPS, k.G_N_BITMAPS, s.bitmaps),
-            (k.G_DATA, k.G_N_DATA, t.data),
-            (k.G_EOS, k.G_N_EOS, t.eos),
-        )
+            a.states, a.maps, a.edges, a.returns, a.gotos, a.pushes, s.heads, s.keys, s.values,
+            s.entries, s.rows, s.lists, s.bitmaps,
+        )  # fmt: skip
+        before = self._kept[-1] if self._kept else (None,) * len(tables)
         # What was there before stays alive until the next change.
-        self._kept = [*self._kept[-1:], tuple(array for _, _, array in tables)]
-        for address, length, array in tables:
-            b[address] = array.ctypes.data
-            b[length] = len(array)
-        b[k.G_OFFSETS], b[k.G_SIZE] = t.offsets.ctypes.data, t.size
-        b[k.G_WORDS], b[k.G_SYMBOLS] = t.words, a.symbols
-        b[k.G_STACKS] = self._limits.stacks
-        library = self.library
-        b[k.G_LIBRARY] = self.address if library is None else library.address
-        b[k.G_LIBRARY_STATES] = a.n_states if library is None else library.automaton.n_states
-        b[k.G_LIBRARY_RETURNS] = a.n_returns if library is None else library.automaton.n_returns
+        self._kept = [*self._kept[-1:], tables]
+        for (address, length), array, old in zip(_TABLES, tables, before, strict=True):
+            if array is not old:
+                b[address], b[length] = array.ctypes.data, len(array)
+        b[k.G_SYMBOLS], b[k.G_STACKS] = a.symbols, self._limits.stacks
+        if self.library is None:
+            b[k.G_LIBRARY_STATES], b[k.G_LIBRARY_RETURNS] = a.n_states, a.n_returns
+        self._dirty = False
         self.block[:] = b  # at once: another thread's kernel must not see half of a change
 
     @property
@@ -89,14 +108,76 @@ class MaskGrammar:
 
     def resolve(self, answer: int, sequence: np.ndarray, budget: Budget) -> None:
         """Compute what a kernel asked for in ``sequence``'s OUT fields."""
-        out0, out1, out2 = (int(x) for x in sequence[k.OUT0 : k.OUT2 + 1])
-        with self.tokens.lock, spending(budget):
+        out0, out1, out2 = sequence[k.OUT0 : k.OUT2 + 1].tolist()
+        with self.tokens.lock:
             if answer == k.NEED_STATE:
-                self.automaton.build(out0)
+                self._build([out0], budget)
             elif answer == k.NEED_LOCAL:
-                self.owner_of_state(out0).store.compute_local(out0, out1)
+                self.owner_of_state(out0)._compute_local(out0, out1, budget)
             else:
-                self.owner_of_pair(out0, out1).store.compute_resume(out0, out1, out2)
+                self.owner_of_pair(out0, out1)._compute_resume(out0, out1, out2, budget)
+            self._publish()
+
+    def _publish(self) -> None:
+        """Tell the kernels of all threads where the tables are, before anything new is linked."""
+        for masks in (self.library, self):
+            if masks is not None and masks._dirty:
+                masks.refresh()
+
+    def _build(self, states: list[int], budget: Budget) -> None:
+        with spending(budget):
+            for q in states:
+                self.automaton.build(q)
+
+    def _compute_local(self, q: int, v: int, budget: Budget) -> None:
+        """Add the entry of state ``q`` with counter ``v``, unless another thread just did."""
+        store = self.store
+        if store.holds_local(q, v):
+            return
+        counted = self.automaton.counted.get(q)
+        if counted is not None and store.shared is not None:
+            store.reserve(0)
+            store.follow_states()
+            found = store.counted_entry(v, *counted)
+        else:
+            found = self._walk(q, v, -1, 0, budget)
+        self._publish()
+        store.add_local(q, *found)
+
+    def _compute_resume(self, exit_: int, return_point: int, v: int, budget: Budget) -> None:
+        """Add the entry of exit set ``exit_`` at ``return_point`` with its saved counter ``v``."""
+        if not self.store.holds_resume(exit_, return_point, v):
+            found = self._walk(0, v, return_point, exit_, budget)
+            self._publish()
+            self.store.add_resume((exit_, return_point), *found)
+
+    def _walk(
+        self, q: int, v: int, return_point: int, exit_: int, budget: Budget
+    ) -> tuple[int, int, int, int]:
+        """Row, exit set, lowest and highest counter; states that are run into are built."""
+        store, tokens = self.store, self.tokens
+        shared = store.shared or store
+        pending = 0
+        while True:
+            if self._dirty:
+                self.refresh()
+            store.follow_states()
+            answer = compute(
+                self.address, store.address, shared.address, tokens.address,
+                shared.template_address, q, v, return_point, exit_, pending, self._out,
+            )  # fmt: skip
+            if answer == FOUND:
+                row, onward, low, high = self._out.tolist()
+                return row, onward, low, high
+            if answer == NO_ROOM:
+                tokens.enlarge()
+                pending = 0
+            elif answer == NO_STORE:
+                store.reserve(tokens.n_exits())
+                pending = -1
+            else:
+                self._build(tokens.unbuilt(answer), budget)
+                pending = tokens.n_pending()
 
     def owner_of_state(self, q: int) -> MaskGrammar:
         library = self.library
@@ -107,3 +188,49 @@ class MaskGrammar:
         if library is None or not exit_ & int(k.SHARED):
             return self
         return library if return_point < library.automaton.n_returns else self
+
+    def snapshot(self) -> Snapshot:
+        """The tables of one moment, for kernels that run without the interpreter's lock.
+
+        Good for matchers that moved before; once the automaton's version has changed, a matcher
+        may be in a state that it does not know.
+        """
+        with self.tokens.lock:  # nobody is in the middle of adding something
+            library = None if self.library is None else self.library.snapshot()
+            found, counts = self._snapshot, self._counts()
+            if found is None or found.counts != counts or found.library is not library:
+                found = self._snapshot = self._copied(counts, library)
+            return found
+
+    def _counts(self) -> tuple[int, int, int]:
+        """What changes with whatever is added."""
+        return self.automaton.version, self.store.n_entries, self.store.n_rows
+
+    def _copied(self, counts: tuple[int, int, int], library: Snapshot | None) -> Snapshot:
+        self.refresh()
+        a = self.automaton
+        # What is only added to is shared: nothing in the copies leads to what comes later.
+        changing = a.states[: a.n_states].copy(), a.returns.copy(), a.gotos[: a.n_gotos].copy()
+        block = self.block.copy()
+        block[k.G_STATES], block[k.G_RETURNS], block[k.G_GOTOS] = (
+            array.ctypes.data for array in changing
+        )
+        block[k.G_N_STATES], block[k.G_N_RETURNS], block[k.G_N_GOTOS] = map(len, changing)
+        block[k.G_N_ENTRIES] = counts[1]  # later ones are not looked at
+        address = int(block.ctypes.data)
+        block[k.G_LIBRARY] = address if library is None else library.address
+        kept = (*changing, *self._kept[-1])
+        return Snapshot(address, block, counts, kept, library)
+
+
+class Snapshot(NamedTuple):
+    """A block that does not change, and what keeps alive all that it points to.
+
+    ``counts``: the automaton's version, entries and rows when it was taken.
+    """
+
+    address: int
+    block: np.ndarray
+    counts: tuple[int, int, int]
+    kept: tuple[np.ndarray, ...]
+    library: Snapshot | None

@@ -6,20 +6,27 @@ point the same walk yields again a row and an exit set, so a mask is
 
     local(q) | row(E, r1) | row(E', r2) | ...     down the stack until the exit set is empty.
 
-======== ========= =============================================================================
-table    shape     columns
-======== ========= =============================================================================
-entries  [n, 5]    ROW, EXIT ids; LOW, HIGH counters on which they hold; NEXT entry, or -1
-heads    [states]  first entry of a state, or -1
-keys     [2**k]    int64 hash table of ``exit << 32 | return point``, -1 where free
-values   [2**k]    first entry of that pair
-rows     [n, 3]    KIND (0 list, 1 bitmap), OFFSET into ``lists`` or row of ``bitmaps``, LENGTH
-lists    [*]       token ids, ascending
-bitmaps  [*, W]    int32 words, bit t of word t >> 5 is token t
-======== ========= =============================================================================
+========== ========= =============================================================================
+table      shape     columns
+========== ========= =============================================================================
+entries    [n, 5]    ROW, EXIT ids; LOW, HIGH counters on which they hold; NEXT entry, or -1
+heads      [states]  first entry of a state, or -1
+keys       [2**k]    int64 hash table of ``exit << 32 | return point``, -1 where free
+values     [2**k]    first entry of that pair
+rows       [n, 3]    KIND (0 list, 1 bitmap), OFFSET into ``lists`` or row of ``bitmaps``, LENGTH
+lists      [*]       token ids, ascending
+bitmaps    [*, W]    int32 words, bit t of word t >> 5 is token t
+exits      [n, 2]    OFFSET into ``nodes`` and ``classes``, LENGTH
+nodes      [*]       trie nodes, ascending
+classes    [*]       final class at each of them
+========== ========= =============================================================================
 
 Row and exit ids: 0 is the empty one; ids with bit 30 belong to the library's store, which all
-grammars of a vocabulary share.
+grammars of a vocabulary share. Rows and exit sets are found by their hashes (``row_hashes`` int64
+[n], ``row_table`` int32 [2**k]; for exit sets alike). ``loops`` keeps byte sets (``loops.py``).
+
+All but ``heads``, ``keys`` and ``values`` are written by the kernels of ``rows.py``, which find
+them through the store's block. An entry is linked last, so that a reader never meets half of one.
 """
 
 from __future__ import annotations
@@ -27,78 +34,151 @@ from __future__ import annotations
 import numpy as np
 
 from structgen.automaton.tables import Automaton
+from structgen.masks import rows as r
+from structgen.masks import walk as w
 from structgen.masks.counted import bounds
-from structgen.masks.rows import to_bitmap
-from structgen.masks.tokens import Template, TokenTables, Walked
+from structgen.masks.tokens import Template, TokenTables
 
-ROW, EXIT, LOW, HIGH, NEXT = range(5)
-LIST, BITMAP = 0, 1
-SHARED = 1 << 30
+SHARED = r.SHARED
+
+# Growable tables: attribute, dtype, columns (0: a vector, -1: the vocabulary's words), rows at
+# first, and where the block counts the rows in use.
+_TABLES = (
+    ("row_hashes", np.int64, 0, 64, r.S_N_ROWS),
+    ("exit_hashes", np.int64, 0, 64, r.S_N_EXITS),
+    ("loops", np.int64, 4, 16, r.S_N_LOOPS),
+    ("entries", np.int32, 5, 128, r.S_N_ENTRIES),
+    ("rows", np.int32, 3, 64, r.S_N_ROWS),
+    ("lists", np.int32, 0, 1024, r.S_N_LISTS),
+    ("bitmaps", np.int32, -1, 1, r.S_N_BITMAPS),
+    ("exits", np.int32, 2, 64, r.S_N_EXITS),
+    ("nodes", np.int32, 0, 512, r.S_N_NODES),
+    ("classes", np.int32, 0, 512, r.S_N_NODES),
+)
+_START = sum(np.dtype(d).itemsize * max(1, c) * n for _, d, c, n, _ in _TABLES if c >= 0)
+# Where the block keeps address and room of a table.
+_PLACES = {
+    "entries": (r.S_ENTRIES, r.S_ENTRY_ROOM),
+    "rows": (r.S_ROWS, r.S_ROW_ROOM),
+    "row_hashes": (r.S_ROW_HASHES, r.S_ROW_ROOM),
+    "row_table": (r.S_ROW_TABLE, r.S_ROW_TABLE_SIZE),
+    "lists": (r.S_LISTS, r.S_LIST_ROOM),
+    "bitmaps": (r.S_BITMAPS, r.S_BITMAP_ROOM),
+    "exits": (r.S_EXITS, r.S_EXIT_ROOM),
+    "exit_hashes": (r.S_EXIT_HASHES, r.S_EXIT_ROOM),
+    "exit_table": (r.S_EXIT_TABLE, r.S_EXIT_TABLE_SIZE),
+    "nodes": (r.S_NODES, r.S_NODE_ROOM),
+    "classes": (r.S_CLASSES, r.S_NODE_ROOM),
+    "loops": (r.S_LOOPS, r.S_LOOP_ROOM),
+    "loop_ids": (r.S_LOOP_IDS, r.S_N_LOOP_IDS),
+}
+# Tables that fill gets from the grammar's block: whoever keeps their addresses must be told.
+_READ = ("entries", "rows", "lists", "bitmaps")
 
 
 class RowStore:
     """Rows and exit sets of one automaton; ``shared`` is the library's store."""
+
+    entries: np.ndarray
+    rows: np.ndarray
+    row_hashes: np.ndarray
+    lists: np.ndarray
+    bitmaps: np.ndarray
+    exits: np.ndarray
+    exit_hashes: np.ndarray
+    nodes: np.ndarray
+    classes: np.ndarray
+    loops: np.ndarray
+    loop_ids: np.ndarray
+    heads: np.ndarray
+    keys: np.ndarray
+    values: np.ndarray
+    row_table: np.ndarray
+    exit_table: np.ndarray
 
     def __init__(
         self, tokens: TokenTables, automaton: Automaton, shared: RowStore | None = None
     ) -> None:
         self.tokens, self.automaton, self.shared = tokens, automaton, shared
         self.words = tokens.words
-        self.template: Template = tokens.no_template() if shared is None else shared.template
-        self.counted: Template = self.template
+        if shared is None:
+            self._template_block = np.zeros(w.P_LENGTH, np.int64)
+            self.template_address = int(self._template_block.ctypes.data)
+            self._set_template(tokens.no_template())
+            self.counted: Template = self.template
         self.longest = 0
         self.by_length: dict[tuple[int, int], tuple[int, int]] = {}
-        self.entries = np.zeros((64, 5), np.int32)
-        self.heads = np.full(max(256, 2 * automaton.n_states), -1, np.int32)
-        self.keys = np.full(64, -1, np.int64)
-        self.values = np.full(64, -1, np.int32)
-        self.rows = np.zeros((16, 3), np.int32)
-        self.lists = np.zeros(256, np.int32)
-        self.bitmaps = np.zeros((1, self.words), np.int32)
-        self.n_entries = self.n_keys = self.n_lists = self.n_bitmaps = 0
-        self.n_rows = 1  # row 0 is the empty list
-        self._row_ids: dict[bytes, int] = {b"": 0}
-        self._exit_ids: dict[bytes, int] = {b"": 0}
-        empty = np.zeros(0, np.int32)
-        self._exits: list[tuple[np.ndarray, np.ndarray]] = [(empty, empty)]
-        self._exit_bytes = 0
+        self.block = np.zeros(r.S_LENGTH, np.int64)
+        self.address = int(self.block.ctypes.data)
+        self._out = np.zeros(4, np.int64)
+        self.n_keys = 0
+        self.block[r.S_MARK] = SHARED if shared is None else 0
         # A list costs four bytes a token, a bitmap a bit for each of the vocabulary's.
-        # Never as many ids as a bitmap has words: their keys have different lengths.
-        self.list_limit = max(1, min(max(8, self.words // 8), self.words - 1))
+        self.block[r.S_LIST_LIMIT] = max(8, self.words // 8)
+        # Row 0 is the empty list, exit set 0 is empty, and so is byte set 0.
+        self.block[[r.S_N_ROWS, r.S_N_EXITS, r.S_N_LOOPS]] = 1
+        # All tables are parts of two arrays at first: many grammars are small and soon gone.
+        n = max(128, 2 * automaton.n_states)
+        free = np.full(768 + 2 * n, -1, np.int32)
+        address, at = int(free.ctypes.data), 0
+        for name, size in (
+            ("keys", 256), ("values", 128), ("row_table", 256), ("exit_table", 128), ("heads", n),
+            ("loop_ids", n),
+        ):  # fmt: skip
+            self._place(name, free[at : at + size], address + 4 * at)
+            at += size
+        self.keys = self.keys.view(np.int64)
+        space = np.zeros(_START + 4 * self.words, np.uint8)
+        address, at = int(space.ctypes.data), 0
+        for name, dtype, columns, room, _ in _TABLES:
+            width = self.words if columns < 0 else columns
+            size = np.dtype(dtype).itemsize * max(1, width) * room
+            part = space[at : at + size].view(dtype)
+            self._place(name, part.reshape(room, width) if width else part, address + at)
+            at += size
+
+    def _place(self, name: str, table: np.ndarray, address: int | None = None) -> None:
+        """Take a table, and write its address and room into the block."""
+        setattr(self, name, table)
+        if name in _PLACES:
+            where, room = _PLACES[name]
+            self.block[where] = table.ctypes.data if address is None else address
+            self.block[room] = len(table)
 
     @property
     def nbytes(self) -> int:
         """Bytes held, rows shared with other grammars not counted."""
-        arrays = (
-            self.entries, self.heads, self.keys, self.values, self.rows, self.lists, self.bitmaps,
-        )  # fmt: skip
-        interned = 2 * 4 * self.n_lists + self._exit_bytes * 2 + 100 * self.n_rows
-        return sum(a.nbytes for a in arrays) + interned
+        arrays = [getattr(self, name) for name, *_ in _TABLES]
+        arrays += [self.heads, self.loop_ids, self.keys, self.values]
+        arrays += [self.row_table, self.exit_table]
+        return sum(a.nbytes for a in arrays)
 
-    # -- computing ------------------------------------------------------------------------------
+    @property
+    def n_entries(self) -> int:
+        return int(self.block[r.S_N_ENTRIES])
 
-    def compute_local(self, q: int, v: int) -> None:
-        """Add the entry of state ``q`` with counter ``v``, unless another thread just did."""
-        if q < len(self.heads) and self._holds(int(self.heads[q]), v):
-            return
-        counted = self.automaton.counted.get(q)
-        if counted is not None and self.shared is not None:
-            row, exit_, low, high = self._counted(self.shared, v, *counted)
-        else:
-            row, exit_, low, high = self._walk(q, v, -1, self._exits[0])
-        self._ensure_heads(q)
-        self.heads[q] = self._add_entry(row, exit_, low, high, int(self.heads[q]))
+    @property
+    def n_rows(self) -> int:
+        """Rows in use, the empty one counted."""
+        return int(self.block[r.S_N_ROWS])
 
-    def compute_resume(self, exit_: int, return_point: int, v: int) -> None:
-        """Add the entry of exit set ``exit_`` at ``return_point`` with its saved counter ``v``."""
-        if self._holds(int(self.values[self._slot(exit_ << 32 | return_point)]), v):
-            return
-        row, onward, low, high = self._walk(0, v, return_point, self.exit_set(exit_))
-        slot = self._slot(exit_ << 32 | return_point)
-        self.values[slot] = self._add_entry(row, onward, low, high, int(self.values[slot]))
+    def exit_set(self, exit_: int) -> tuple[np.ndarray, np.ndarray]:
+        """Trie nodes and final classes of an exit set, int32 each."""
+        owner = self.shared if exit_ & SHARED and self.shared is not None else self
+        at, n = owner.exits[exit_ & ~SHARED].tolist()
+        return owner.nodes[at : at + n], owner.classes[at : at + n]
+
+    # -- entries --------------------------------------------------------------------------------
+
+    def holds_local(self, q: int, v: int) -> bool:
+        """Is there an entry of state ``q`` for counter ``v``?"""
+        return q < len(self.heads) and self._holds(int(self.heads[q]), v)
+
+    def holds_resume(self, exit_: int, return_point: int, v: int) -> bool:
+        """Is there an entry of that pair for the saved counter ``v``?"""
+        return self._holds(int(self.values[self._probe(exit_ << 32 | return_point)]), v)
 
     def _holds(self, entry: int, v: int) -> bool:
-        """Does a chain of entries have one for counter ``v``?"""
         while entry >= 0:
             _, _, low, high, following = self.entries[entry].tolist()
             if low <= v <= high:
@@ -106,32 +186,42 @@ class RowStore:
             entry = following
         return False
 
-    def exit_set(self, exit_: int) -> tuple[np.ndarray, np.ndarray]:
-        """Trie nodes and final classes of an exit set, int32 each."""
-        if exit_ & SHARED and self.shared is not None:
-            return self.shared._exits[exit_ & ~SHARED]
-        return self._exits[exit_ & ~SHARED]
+    def add_local(self, q: int, row: int, exit_: int, low: int, high: int) -> None:
+        """Link what was found for state ``q`` with a counter in [low, high]."""
+        self.heads[q] = self._add_entry(row, exit_, low, high, int(self.heads[q]))
 
-    def _walk(
-        self, q: int, v: int, return_point: int, entries: tuple[np.ndarray, np.ndarray]
-    ) -> tuple[int, int, int, int]:
-        found = self.tokens.walk(self.automaton, self.template, q, v, return_point, entries)
-        row = self._intern_row(found)
-        return row, self._intern_exit(found.exit_nodes, found.exit_classes), found.low, found.high
+    def add_resume(self, pair: tuple[int, int], row: int, onward: int, low: int, high: int) -> None:
+        """Link what was found for an exit set at a return point."""
+        slot = self._slot(pair[0] << 32 | pair[1])
+        self.values[slot] = self._add_entry(row, onward, low, high, int(self.values[slot]))
 
-    def _counted(
-        self, shared: RowStore, v: int, lowest: int, highest: int
-    ) -> tuple[int, int, int, int]:
-        """The entry inside a string of bounded length, kept in the library's store."""
+    def _add_entry(self, row: int, exit_: int, low: int, high: int, after: int) -> int:
+        n = self.n_entries
+        self.entries[n] = (row, exit_, low, high, after)
+        self.block[r.S_N_ENTRIES] = n + 1
+        return n
+
+    def counted_entry(self, v: int, lowest: int, highest: int) -> tuple[int, int, int, int]:
+        """Row, exit set and counters inside a string of bounded length, kept by the library."""
+        shared = self.shared or self
         template = shared.counted
         missing, left, low, high = bounds(v, lowest, highest, shared.longest)
         found = shared.by_length.get((missing, left))
         if found is None:
-            walked = self.tokens.select(template, missing, left)
-            row = shared._intern_row(walked)
-            found = (row, shared._intern_exit(walked.exit_nodes, walked.exit_classes))
-            shared.by_length[missing, left] = found
+            ids, nodes, classes = self.tokens.select(template, missing, left)
+            found = shared.by_length[missing, left] = shared.intern(ids, nodes, classes)
         return (*found, low, high)
+
+    def intern(self, ids: np.ndarray, nodes: np.ndarray, classes: np.ndarray) -> tuple[int, int]:
+        """Row of the ``ids`` and exit set of nodes (ascending) and classes, int32 each."""
+        shared = self.shared or self
+        tokens = self.tokens.address
+        while r.intern(
+            self.address, shared.address, tokens, ids, nodes, classes, self._out
+        ) != r.FOUND:  # fmt: skip
+            self.reserve(len(nodes))
+        row, exit_, *_ = self._out.tolist()
+        return row, exit_
 
     def set_library(self, inside: int, end: int, counted: int) -> None:
         """Take the walks inside any string (state ``inside``), and with its length counted."""
@@ -141,84 +231,55 @@ class RowStore:
             self.counted = template
             needs = np.concatenate([template.token_needs, template.exit_needs])
             self.longest = max(int(needs.max(initial=0)), -1 - int(needs.min(initial=-1)))
-            self.template = self.tokens.template(self.automaton, inside, end)
+            self._set_template(self.tokens.template(self.automaton, inside, end))
 
-    # -- interning ------------------------------------------------------------------------------
-
-    def _intern_row(self, found: Walked) -> int:
-        """The row of the ids that a walk found."""
-        template = self.template
-        length = len(found.ids) + int((found.ranges[:, 1] - found.ranges[:, 0]).sum())
-        if length <= self.list_limit:
-            ids = np.concatenate([found.ids, *(template.ids[a:b] for a, b in found.ranges)])
-            ids = np.unique(ids) if self.automaton.forks else np.sort(ids)
-            length = len(ids)
-            key = ids.tobytes()
-        else:
-            bitmap = np.empty(self.words, np.int32)
-            to_bitmap(found.ids, found.ranges, template.ids, template.bitmap, bitmap)
-            key = bitmap.tobytes()
-        row = self._find(self._row_ids, "_row_ids", key)
-        if row is not None:
-            return row
-        if length <= self.list_limit:
-            self._grow("lists", self.n_lists, length)
-            self.lists[self.n_lists : self.n_lists + length] = ids
-            entry = (LIST, self.n_lists, length)
-            self.n_lists += length
-        else:
-            self._grow("bitmaps", self.n_bitmaps, 1)
-            self.bitmaps[self.n_bitmaps] = bitmap
-            entry = (BITMAP, self.n_bitmaps, length)
-            self.n_bitmaps += 1
-        self._grow("rows", self.n_rows, 1)
-        self.rows[self.n_rows] = entry
-        self.n_rows += 1
-        return self._name(self._row_ids, key, self.n_rows - 1)
-
-    def _intern_exit(self, nodes: np.ndarray, classes: np.ndarray) -> int:
-        key = nodes.tobytes() + classes.tobytes()
-        found = self._find(self._exit_ids, "_exit_ids", key)
-        if found is not None:
-            return found
-        self._exits.append((nodes.copy(), classes.copy()))
-        self._exit_bytes += len(key)
-        return self._name(self._exit_ids, key, len(self._exits) - 1)
-
-    def _find(self, ids: dict[bytes, int], attribute: str, key: bytes) -> int | None:
-        found = ids.get(key)
-        if found is None and self.shared is not None:
-            found = getattr(self.shared, attribute).get(key)
-        return found
-
-    def _name(self, ids: dict[bytes, int], key: bytes, number: int) -> int:
-        number |= SHARED if self.shared is None else 0
-        # The content of a bitmap is its own key; a digest would do, at the price of a doubt.
-        ids[key] = number
-        return number
+    def _set_template(self, template: Template) -> None:
+        self.template = template
+        b = self._template_block
+        b[w.P_END] = template.end
+        b[w.P_N_EXITS], b[w.P_N_IDS] = len(template.exit_nodes), len(template.ids)
+        for at, array in (
+            (w.P_AT, template.at), (w.P_RANK, template.rank),
+            (w.P_EXIT_RANK, template.exit_rank), (w.P_EXIT_NODES, template.exit_nodes),
+            (w.P_IDS, template.ids), (w.P_BITMAP, template.bitmap),
+        ):  # fmt: skip
+            b[at] = array.ctypes.data
 
     # -- growing --------------------------------------------------------------------------------
 
-    def _add_entry(self, row: int, exit_: int, low: int, high: int, after: int) -> int:
-        self._grow("entries", self.n_entries, 1)
-        self.entries[self.n_entries] = (row, exit_, low, high, after)
-        self.n_entries += 1
-        return self.n_entries - 1
-
-    def _ensure_heads(self, q: int) -> None:
-        n = len(self.heads)
-        if q >= n:
-            grown = np.full(max(2 * n, q + 1), -1, np.int32)
-            grown[:n] = self.heads
-            self.heads = grown
+    def reserve(self, n_exits: int) -> None:
+        """Make room for one entry, a row of either kind and an exit set of ``n_exits`` nodes."""
+        b = self.block
+        extra = {r.S_N_LISTS: int(b[r.S_LIST_LIMIT]), r.S_N_NODES: n_exits}
+        grown = False
+        for name, _, _, _, used in _TABLES:
+            array: np.ndarray = getattr(self, name)
+            n = int(b[used])
+            need = n + extra.get(used, 1)
+            if need > len(array):
+                larger = np.zeros((max(2 * len(array), need), *array.shape[1:]), array.dtype)
+                larger[:n] = array[:n]
+                self._place(name, larger)
+                grown |= name in _READ
+        for name, hashes, used in (
+            ("row_table", self.row_hashes, r.S_N_ROWS),
+            ("exit_table", self.exit_hashes, r.S_N_EXITS),
+        ):
+            if 2 * len(hashes) > len(getattr(self, name)):
+                table = np.full(1 << (2 * len(hashes)).bit_length(), -1, np.int32)
+                r.place_hashes(hashes, 1, int(b[used]), table)
+                self._place(name, table)
+        if grown:
             self.on_grow()
 
-    def _grow(self, name: str, used: int, extra: int) -> None:
-        array: np.ndarray = getattr(self, name)
-        if used + extra > len(array):
-            grown = np.zeros((max(2 * len(array), used + extra), *array.shape[1:]), array.dtype)
-            grown[:used] = array[:used]
-            setattr(self, name, grown)
+    def follow_states(self) -> None:
+        """Make room for what is kept of each state; called after states were added."""
+        n, old = self.automaton.n_states, len(self.heads)
+        if n > old:
+            for name in ("heads", "loop_ids"):
+                larger = np.full(max(2 * old, n), -1, np.int32)
+                larger[:old] = getattr(self, name)
+                self._place(name, larger)
             self.on_grow()
 
     def _slot(self, key: int) -> int:

@@ -8,20 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import Automaton
+from structgen.masks import decode as k
+from structgen.masks import walk as w
 from structgen.masks.counted import selected
+from structgen.masks.loops import subtree_bytes
 from structgen.masks.rows import to_bitmap
 from structgen.masks.trie import build_trie
-from structgen.masks.walk import NO_ROOM, walk, walk_template
 from structgen.vocabulary import Vocabulary
 from structgen.vocabulary.spelling import NEVER, SYMBOL
 
 _TABLES: weakref.WeakKeyDictionary[Vocabulary, TokenTables] = weakref.WeakKeyDictionary()
 _TABLES_LOCK = threading.Lock()
-
-
-NO_RANGES = np.zeros((0, 2), np.int32)
 
 
 class Template(NamedTuple):
@@ -30,7 +28,6 @@ class Template(NamedTuple):
     ``token_needs`` and ``exit_needs`` say what each id and exit adds to the counter.
     """
 
-    state: int
     end: int
     at: np.ndarray
     rank: np.ndarray
@@ -40,17 +37,6 @@ class Template(NamedTuple):
     bitmap: np.ndarray
     token_needs: np.ndarray
     exit_needs: np.ndarray
-
-
-class Walked(NamedTuple):
-    """What a walk found, in scratch space: copy what you keep."""
-
-    ids: np.ndarray
-    ranges: np.ndarray
-    exit_nodes: np.ndarray
-    exit_classes: np.ndarray
-    low: int
-    high: int
 
 
 class TokenTables:
@@ -66,23 +52,30 @@ class TokenTables:
         self.eos = np.asarray(vocabulary.eos_token_ids, np.int32)
         self.lock = threading.RLock()
         depth = self.trie.max_depth + 2
-        self._path = np.zeros((depth, 5), np.int64)
+        n_nodes, n_tokens = len(self.trie.byte), len(self.trie.tokens)
+        self._below = subtree_bytes(self.trie.byte, self.trie.end)
+        self._path = np.zeros((depth, w.D_LENGTH), np.int64)
         self._frames = np.zeros((depth, 9), np.int64)
         self._pool = np.zeros((2 * depth, 4), np.int32)
-        self._ranges = np.zeros((len(self.trie.tokens) + 1, 2), np.int32)
-        self._track = np.zeros(2, np.int64)
-        self._ids = np.zeros(len(self.trie.tokens) + 1, np.int32)
-        self._nodes = np.zeros(len(self.trie.byte), np.int32)
-        self._classes = np.zeros(len(self.trie.byte), np.int32)
+        self._spans = np.zeros((n_tokens + 1, 2), np.int32)
+        self._ranges = np.zeros((n_tokens + 1, 2), np.int32)
+        self._nodes = np.zeros(n_nodes, np.int32)
+        self._classes = np.zeros(n_nodes, np.int32)
         self._unbuilt = np.zeros(4096, np.int64)
-        self._pending = np.zeros(4096, np.int32)
-        self._no_pending = np.zeros(0, np.int32)
-        self._counts = np.zeros(3, np.int64)
-        self._mark = np.zeros(0, np.int32)
-        self._no_mark = np.zeros(0, np.int32)
-        self._stamp = 0
-        self._separators: dict[tuple[bool, bool, bool], np.ndarray] = {}
-        self._visible: np.ndarray | None = None
+        # Where walks go on, and as many places for where they must go on next.
+        self._pending = np.zeros((2, 4096), np.int32)
+        self._track, self._counts = np.zeros(2, np.int64), np.zeros(4, np.int64)
+        self._bitmap = np.zeros(self.words, np.int32)
+        self._block = np.zeros(w.T_LENGTH, np.int64)
+        self.address = int(self._block.ctypes.data)
+        self._write_addresses()
+        self._no_template: Template | None = None
+        # What of a vocabulary is in every grammar's block.
+        self.vocabulary_block = {
+            k.G_DATA: int(self.data.ctypes.data), k.G_N_DATA: len(self.data),
+            k.G_OFFSETS: int(self.offsets.ctypes.data), k.G_SIZE: self.size,
+            k.G_EOS: int(self.eos.ctypes.data), k.G_N_EOS: len(self.eos), k.G_WORDS: self.words,
+        }  # fmt: skip
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> TokenTables:
@@ -105,104 +98,49 @@ class TokenTables:
     def bytes_of(self, token: int) -> bytes:
         return self.data[self.offsets[token] : self.offsets[token + 1]].tobytes()
 
-    def visible(self) -> np.ndarray:
-        """int32 [N + 1], the trie nodes before each one whose byte is no whitespace."""
-        if self._visible is None:
-            counts = np.cumsum(~np.isin(self.trie.byte, list(b" \t\n\r")), dtype=np.int32)
-            self._visible = np.concatenate([np.zeros(1, np.int32), counts])
-        return self._visible
+    # -- walks ----------------------------------------------------------------------------------
 
-    def separators(self, every: bool, in_string: bool, in_array: bool) -> np.ndarray:
-        """Tokens that may end an item of an array and go on: those with a comma, int32.
-
-        Unless ``every``, the comma must have something behind it; ``in_string``, there must be a
-        quote, and unless an array is open already (``in_array``) a bracket before the comma.
-        """
-        key = (every, in_string, in_array)
-        found = self._separators.get(key)
-        if found is None:
-            commas = np.flatnonzero(self.data[: self.offsets[-1]] == ord(","))
-            chosen = []
-            for token in np.unique(np.searchsorted(self.offsets, commas, "right") - 1).tolist():
-                text = self.bytes_of(token)
-                before, _, behind = text.partition(b",")
-                enough = every or behind.strip(b" \t\n\r,")
-                quoted = not in_string or b'"' in text
-                if enough and quoted and (in_array or not in_string or b"[" in before):
-                    chosen.append(token)
-            found = self._separators[key] = np.array(chosen, np.int32)
+    def unbuilt(self, n: int) -> list[int]:
+        """The ``n`` states that the last walk ran into."""
+        found: list[int] = self._unbuilt[:n].tolist()
         return found
 
-    def walk(
-        self,
-        automaton: Automaton,
-        template: Template,
-        q: int,
-        v: int,
-        return_point: int,
-        entries: tuple[np.ndarray, np.ndarray],
-    ) -> Walked:
-        """:func:`structgen.masks.walk.walk`, building the states that it runs into."""
-        trie, t = self.trie, template
-        mark = self._no_mark
-        pending = self._no_pending
-        forks = False
-        self._counts[:] = 0
-        self._track[:] = 0, NO_LIMIT
-        while True:
-            if automaton.forks and not forks:
-                # Alternatives came up: what was found so far is found again, once.
-                forks, mark, pending = True, self._marks(), self._no_pending
-                self._counts[:] = 0
-            n_unbuilt = walk(
-                trie.byte, trie.depth, trie.end, trie.first, trie.tokens,
-                automaton.states, automaton.maps, automaton.edges,
-                automaton.returns, automaton.gotos, automaton.pushes,
-                t.state, t.end, t.at, t.rank, t.exit_rank, t.exit_nodes,
-                entries[0], entries[1], return_point, q, v,
-                self._path, self._frames, self._pool, self._track, mark, self._stamp,
-                self._counts, pending,
-                self._ids, self._ranges, self._nodes, self._classes, self._unbuilt, self._pending,
-            )  # fmt: skip
-            if n_unbuilt == NO_ROOM:
-                self._enlarge()
-                pending = self._no_pending
-                self._counts[:] = 0
-                if forks:
-                    mark = self._marks()
-            elif n_unbuilt == 0:
-                break
-            else:
-                pending = np.unique(self._pending[:n_unbuilt])
-                for state in np.unique(self._unbuilt[:n_unbuilt]).tolist():
-                    automaton.build(state)
-        n_ids, n_ranges, n_exits = self._counts.tolist()
-        low, high = self._track.tolist()
-        nodes, classes = self._nodes[:n_exits], self._classes[:n_exits]
-        if n_exits > 1:
-            # In the order of the trie, whatever had to be built on the way; alternatives may leave
-            # the frame alike.
-            both = nodes.astype(np.int64) << 32 | classes
-            both = np.unique(both)
-            nodes, classes = (both >> 32).astype(np.int32), (both & 0xFFFFFFFF).astype(np.int32)
-        return Walked(self._ids[:n_ids], self._ranges[:n_ranges], nodes, classes, low, high)
+    def n_pending(self) -> int:
+        """Places where the last walk goes on once they are built."""
+        return int(self._counts[3])
 
-    def _marks(self) -> np.ndarray:
-        """Which ids a walk has noted: those that hold the stamp."""
-        if not len(self._mark):
-            self._mark = np.zeros(len(self.trie.tokens) + 1, np.int32)
-        self._stamp += 1
-        return self._mark
+    def n_exits(self) -> int:
+        """Nodes in the exit set that the last walk found."""
+        return int(self._counts[2])
 
-    def _enlarge(self) -> None:
+    def enlarge(self) -> None:
         """Twice the scratch space of a walk."""
-        self._frames = np.zeros((2 * len(self._frames), 9), np.int64)
-        self._pool = np.zeros((2 * len(self._pool), 4), np.int32)
-        self._nodes = np.zeros(2 * len(self._nodes), np.int32)
-        self._classes = np.zeros(2 * len(self._classes), np.int32)
-        self._ranges = np.zeros((2 * len(self._ranges), 2), np.int32)
-        self._unbuilt = np.zeros(2 * len(self._unbuilt), np.int64)
-        self._pending = np.zeros(2 * len(self._pending), np.int32)
+        for name in ("frames", "pool", "nodes", "classes", "spans", "ranges", "unbuilt"):
+            old: np.ndarray = getattr(self, "_" + name)
+            setattr(self, "_" + name, np.zeros((2 * len(old), *old.shape[1:]), old.dtype))
+        self._pending = np.zeros((2, len(self._unbuilt)), np.int32)
+        self._write_addresses()
+
+    def _write_addresses(self) -> None:
+        b, trie = self._block, self.trie
+        for at, array in (
+            (w.T_BYTE, trie.byte), (w.T_DEPTH, trie.depth), (w.T_END, trie.end),
+            (w.T_FIRST, trie.first), (w.T_TOKENS, trie.tokens), (w.T_BELOW, self._below),
+            (w.T_PATH, self._path), (w.T_FRAMES, self._frames), (w.T_POOL, self._pool),
+            (w.T_SPANS, self._spans), (w.T_RANGES, self._ranges), (w.T_NODES, self._nodes),
+            (w.T_CLASSES, self._classes), (w.T_UNBUILT, self._unbuilt),
+            (w.T_PENDING, self._pending), (w.T_TRACK, self._track), (w.T_COUNTS, self._counts),
+            (w.T_BITMAP, self._bitmap),
+        ):  # fmt: skip
+            b[at] = array.ctypes.data
+        for at, n in (
+            (w.T_N_NODES, len(trie.byte)), (w.T_N_TOKENS, len(trie.tokens)),
+            (w.T_WORDS, self.words), (w.T_N_PATH, len(self._path)),
+            (w.T_N_FRAMES, len(self._frames)), (w.T_N_POOL, len(self._pool)),
+            (w.T_N_SPANS, len(self._spans)), (w.T_N_RANGES, len(self._ranges)),
+            (w.T_N_EXITS, len(self._nodes)), (w.T_N_UNBUILT, len(self._unbuilt)),
+        ):  # fmt: skip
+            b[at] = n
 
     def template(self, automaton: Automaton, q: int, end: int) -> Template:
         """The walk of a whole frame's inside, for others to take ranges from.
@@ -210,20 +148,20 @@ class TokenTables:
         ``q`` is a state of ``automaton`` whose frame has one final class, 0, at its state ``end``.
         """
         trie, n = self.trie, len(self.trie.byte)
-        at = np.zeros(n, np.uint8)
+        at = np.zeros(n, np.int32)
         rank, exit_rank = np.zeros(n + 1, np.int32), np.zeros(n + 1, np.int32)
-        token_needs = np.zeros(len(self._ids), np.int32)
-        n_ids, n_exits = walk_template(
+        found = np.zeros(len(trie.tokens), np.int32)
+        token_needs = np.zeros(len(trie.tokens), np.int32)
+        n_ids, n_exits = w.walk_template(
             trie.byte, trie.depth, trie.end, trie.first, trie.tokens,
             automaton.states, automaton.maps, automaton.edges, automaton.returns, automaton.gotos,
             automaton.pushes, q, end, self._path, self._pool, self._track, at, rank, exit_rank,
-            self._ids, self._nodes, token_needs, self._classes,
+            found, self._nodes, token_needs, self._classes,
         )  # fmt: skip
-        ids = self._ids[:n_ids].copy()
+        ids = found[:n_ids].copy()
         bitmap = np.zeros(self.words, np.int32)
-        to_bitmap(ids, NO_RANGES, ids[:0], bitmap, bitmap)
+        to_bitmap(ids, bitmap)
         return Template(
-            q,
             end,
             at,
             rank,
@@ -235,20 +173,26 @@ class TokenTables:
             self._classes[:n_exits].copy(),
         )
 
-    def select(self, template: Template, missing: int, left: int) -> Walked:
-        """What a walk would find where the string's length is bounded; see ``counted``."""
-        kept = selected(template.exit_needs, missing, left, self._nodes)
+    def select(
+        self, template: Template, missing: int, left: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids, exit nodes and classes of a walk where the string's length is bounded (``counted``).
+
+        int32 each.
+        """
+        kept = selected(template.exit_needs, missing, left)
         nodes = template.exit_nodes[kept]
-        kept = selected(template.token_needs, missing, left, self._ids)
-        classes = self._classes[: len(nodes)]
-        classes[:] = 0
-        return Walked(template.ids[kept], NO_RANGES, nodes, classes, 0, 0)
+        ids = template.ids[selected(template.token_needs, missing, left)]
+        return ids, nodes, np.zeros(len(nodes), np.int32)
 
     def no_template(self) -> Template:
         """A template that no walk meets."""
-        empty = np.zeros(0, np.int32)
-        at, bitmap = np.zeros(0, np.uint8), np.zeros(self.words, np.int32)
-        return Template(-1, -1, at, empty, empty, empty, empty, bitmap, empty, empty)
+        if self._no_template is None:
+            empty = np.zeros(0, np.int32)
+            at = np.full(len(self.trie.byte), -1, np.int32)
+            bitmap = np.zeros(self.words, np.int32)
+            self._no_template = Template(-1, at, empty, empty, empty, empty, bitmap, empty, empty)
+        return self._no_template
 
     def split(self, text: bytes) -> list[int]:
         """Greedy longest-match tokens of ``text``, without those that a longer token may replace.

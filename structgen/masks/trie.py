@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from structgen import disk_cache
 from structgen.jit import kernel
 from structgen.vocabulary import Vocabulary
 from structgen.vocabulary.spelling import SYMBOL
@@ -41,6 +42,11 @@ class Trie:
 
 def build_trie(vocabulary: Vocabulary) -> Trie:
     """The trie of all ids with text, and of all ids as symbols; equal spellings share a node."""
+    return Trie(*disk_cache.load("trie", vocabulary.fingerprint, lambda: _arrays(vocabulary)))
+
+
+def _arrays(vocabulary: Vocabulary) -> tuple[np.ndarray, ...]:
+    """The attributes of the trie."""
     data, offsets = vocabulary.data, vocabulary.offsets.astype(np.int64)
     raw = data.tobytes()
     bounds = offsets.tolist()
@@ -58,7 +64,7 @@ def build_trie(vocabulary: Vocabulary) -> Trie:
     lengths = np.concatenate([np.diff(offsets)[order], np.full(n, 4)])
     tokens = np.concatenate([np.asarray(order, np.int32), numbers.astype(np.int32)])
     byte, depth, end, first = _flatten(spelled, begins, lengths)
-    return Trie(byte, depth, end, first, tokens)
+    return byte, depth, end, first, tokens
 
 
 @kernel

@@ -18,6 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
+
+from structgen import disk_cache
 from structgen.regular.charset import UNICODE
 from structgen.regular.dfa import DFA, combine, from_edges
 from structgen.regular.ecma import compile_full, compile_pattern
@@ -196,11 +199,22 @@ _BUILDERS: dict[str, Callable[[], DFA]] = {
 KNOWN_FORMATS: frozenset[str] = frozenset(_BUILDERS)
 
 
+def build_format(name: str) -> DFA:
+    """The automaton of a known format, from its definition."""
+    return _BUILDERS[name]()
+
+
 @cache
 def compile_format(name: str) -> DFA | None:
     """The values of a format, with final class 0; None for a format that constrains nothing."""
-    builder = _BUILDERS.get(name)
-    return None if builder is None else builder()
+    if name not in KNOWN_FORMATS:
+        return None
+
+    def arrays() -> tuple[np.ndarray, ...]:
+        dfa = build_format(name)
+        return dfa.offsets, dfa.lo, dfa.hi, dfa.target, dfa.final
+
+    return DFA(*disk_cache.load("format", name, arrays))
 
 
 # Languages that contain every valid value of a format whose automaton accepts only a part of them.

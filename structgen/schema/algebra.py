@@ -129,7 +129,15 @@ class Algebra:
         null, boolean = unit[:2]
         for f in given:
             null, boolean = masks(null, f[0]), masks(boolean, f[1])
-        number, string, array, object_ = (terms([f[t] for f in given]) for t in range(2, 6))
+        one = unit[NUMBER]
+        combined: list[int] = []
+        for slot in (NUMBER, STRING, ARRAY, OBJECT):
+            parts = {f[slot] for f in given if f[slot] != one}
+            if len(parts) > 1:
+                combined.append(terms([f[slot] for f in given]))
+            else:
+                combined.append(parts.pop() if parts else one)
+        number, string, array, object_ = combined
         return (null, boolean, number, string, array, object_)
 
     def complement(self, f: Formula) -> Formula:
@@ -204,30 +212,3 @@ class Algebra:
             seen.update(new)
             stack.extend(new)
         return False
-
-    def evaluate(self, i: int, holds: Callable[[Any], bool]) -> bool:
-        """The value of a type formula where ``holds`` says which atoms are true."""
-        value: dict[int, bool] = {FALSE: False, TRUE: True}
-        stack = [i]
-        while stack:
-            j = stack[-1]
-            if j in value:
-                stack.pop()
-                continue
-            term = self.terms[j]
-            waiting = [p for p in term.parts if p not in value]
-            if waiting:
-                stack.extend(waiting)
-                continue
-            stack.pop()
-            if term.kind == "atom":
-                value[j] = holds(term.atom)
-            elif term.kind == "and":
-                value[j] = all(value[p] for p in term.parts)
-            elif term.kind == "or":
-                value[j] = any(value[p] for p in term.parts)
-            elif term.kind == "not":
-                value[j] = not value[term.parts[0]]
-            else:
-                value[j] = sum(value[p] for p in term.parts) == 1
-        return value[i]

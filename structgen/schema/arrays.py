@@ -38,12 +38,10 @@ class ArrayFrame:
             self.automaton.set_final(end, 0)
         self.end = end
 
-        def edges() -> list[ByteEdge]:
-            items = self._item(0) if self.maximum > 0 else []
-            return [*items, *([(b"]", move(self.builder.library.end))] if not self.minimum else [])]
-
-        frames = self.builder.frames
-        self.automaton.alias(q, self.automaton.built(frames.position(edges)))
+        edges = self._item(0) if self.maximum > 0 else []
+        if not self.minimum:
+            edges = [*edges, (b"]", move(self.builder.library.end))]
+        self.builder.frames.set_position(q, edges)
 
     def _item(self, k: int) -> list[ByteEdge]:
         """The edges that begin item ``k``; all items past the prefix are alike."""
@@ -74,5 +72,5 @@ class ArrayFrame:
     def _comma_state(self, k: int, limit: int) -> int:
         state = self._comma.get(k)
         if state is None:
-            state = self._comma[k] = self.builder.frames.position(lambda: self._item(k), hi=limit)
+            state = self._comma[k] = self.builder.frames.place(self._item(k), hi=limit)
         return state

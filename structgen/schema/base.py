@@ -15,7 +15,8 @@ from structgen.schema.satisfy import Satisfiability
 from structgen.schema.scalars import Scalars
 
 if TYPE_CHECKING:
-    from structgen.schema.judges import Requirement, Vectors
+    from structgen.schema.judges import Requirement
+    from structgen.schema.vectors import Vectors
 
 
 class Builder(Protocol):

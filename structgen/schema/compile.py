@@ -22,9 +22,10 @@ from structgen.schema.algebra import (
 )
 from structgen.schema.arrays import ArrayFrame
 from structgen.schema.atoms import ArrayShape, Contains, ObjectShape, UniqueItems
-from structgen.schema.document import Document, check_size, shown
+from structgen.schema.collector import paused
+from structgen.schema.document import Document, shown, survey
 from structgen.schema.frames import ByteEdge, Entry, Frames
-from structgen.schema.judges import Requirement, Split, minimal_masks, split
+from structgen.schema.judges import Requirement, minimal_masks
 from structgen.schema.library import Library
 from structgen.schema.node import Node, Reader, Unsupported
 from structgen.schema.objects import ObjectFrame
@@ -32,6 +33,7 @@ from structgen.schema.options import SchemaOptions
 from structgen.schema.satisfy import Conjunct, Satisfiability, is_unique
 from structgen.schema.scalars import Scalars
 from structgen.schema.unique import UniqueFrame
+from structgen.schema.vectors import Split, split
 from structgen.schema.verdicts import verdict_entries
 
 
@@ -46,8 +48,9 @@ def add_schema(
     left_out: set[str] = set()
     while True:
         try:
-            builder = SchemaBuilder(automaton, library, schema, limits, options, left_out)
-            return builder.start(), builder.reader.warnings
+            with paused():
+                builder = SchemaBuilder(automaton, library, schema, limits, options, left_out)
+                return builder.start(), builder.reader.warnings
         except UnsupportedSchemaError as error:
             # Whether uniqueItems can be enforced is known once the items are.
             if not options.relaxed or error.keyword != "uniqueItems" or error.pointer in left_out:
@@ -70,12 +73,12 @@ class SchemaBuilder:
         """``left_out``: pointers of subschemas whose ``uniqueItems`` is not enforced."""
         if not isinstance(schema, dict | bool):
             raise SchemaError(f"a schema is an object or a boolean, not {shown(schema)}")
-        mixed = check_size(schema, limits)
+        found = survey(schema, limits)
         self.automaton, self.library = automaton, library
         self.limits, self.options = limits, options
         self.algebra = Algebra()
         self.reader = Reader(
-            Document(schema, options.resources, mixed=mixed),
+            Document(schema, options.resources, found),
             self.algebra,
             limits,
             options,
@@ -94,53 +97,57 @@ class SchemaBuilder:
     def _check_places(self) -> None:
         """Read every place that a value can reach; raise for what is not enforced."""
         queue, seen = [self.root], {id(self.root)}
+        checked: set[tuple[int, int]] = set()  # types and type formulas
         for place in queue:
-            budget.check("the subschemas")
             formula = self.reader.place_formula(place)
-            try:
-                self._check_formula(formula)
-            except UnsupportedSchemaError as error:
-                if error.pointer != "#":
-                    raise
-                text = str(error).removesuffix(" (at #)")
-                raise UnsupportedSchemaError(
-                    text, keyword=error.keyword, pointer=place.pointer
-                ) from None
-            except SchemaError as error:
-                if error.pointer != "#":
-                    raise
-                raise SchemaError(
-                    str(error).removesuffix(" (at #)"), pointer=place.pointer
-                ) from None
-            except LimitExceeded as error:
-                raise LimitExceeded(
-                    limit=error.limit, value=error.value, where=f"{error.where} at {place.pointer}"
-                ) from None
-            for slot in (ARRAY, OBJECT):
-                for atom in self.algebra.atoms(formula[slot]) if formula[slot] > TRUE else ():
+            for slot in (NUMBER, STRING, ARRAY, OBJECT):
+                i = formula[slot]
+                if i <= TRUE or (slot, i) in checked:
+                    continue
+                checked.add((slot, i))
+                atoms = self.algebra.atoms(i)
+                self._check(slot, i, atoms, place)
+                for atom in atoms if slot >= ARRAY else ():
                     for child in _children(atom):
                         if id(child) not in seen:
                             seen.add(id(child))
                             queue.append(child)
 
-    def _check_formula(self, formula: Formula) -> None:
-        for slot in (NUMBER, STRING, ARRAY, OBJECT):
-            i = formula[slot]
-            if i <= TRUE:
-                continue
-            for atom in self.algebra.atoms(i):
-                if isinstance(atom, Unsupported):
-                    raise atom.error()
-            if slot in (NUMBER, STRING):
-                self.scalars.is_empty(slot, i)  # compiles the patterns
-            else:
-                for atom in self.algebra.atoms(i):
-                    for pattern, _ in atom.patterns if isinstance(atom, ObjectShape) else ():
-                        self.scalars.pattern(pattern)
-                if self.sat.conjuncts(slot, i) is None:
-                    self.vectors.nested(slot, (i,))  # raises what judging it would
-                if slot == ARRAY and any(isinstance(a, UniqueItems) for a in self.algebra.atoms(i)):
-                    self._check_unique(i)
+    def _check(self, slot: int, i: int, atoms: Sequence[Any], place: Node) -> None:
+        """:meth:`_check_formula`, with the place in its errors."""
+        try:
+            self._check_formula(slot, i, atoms)
+        except UnsupportedSchemaError as error:
+            if error.pointer != "#":
+                raise
+            text = str(error).removesuffix(" (at #)")
+            raise UnsupportedSchemaError(
+                text, keyword=error.keyword, pointer=place.pointer
+            ) from None
+        except SchemaError as error:
+            if error.pointer != "#":
+                raise
+            raise SchemaError(str(error).removesuffix(" (at #)"), pointer=place.pointer) from None
+        except LimitExceeded as error:
+            raise LimitExceeded(
+                limit=error.limit, value=error.value, where=f"{error.where} at {place.pointer}"
+            ) from None
+
+    def _check_formula(self, slot: int, i: int, atoms: Sequence[Any]) -> None:
+        budget.check("the subschemas")
+        for atom in atoms:
+            if isinstance(atom, Unsupported):
+                raise atom.error()
+        if slot in (NUMBER, STRING):
+            self.scalars.is_empty(slot, i)  # compiles the patterns
+            return
+        for atom in atoms:
+            for pattern, _ in atom.patterns if isinstance(atom, ObjectShape) else ():
+                self.scalars.pattern(pattern)
+        if self.sat.conjuncts(slot, i) is None:
+            self.vectors.nested(slot, (i,))  # raises what judging it would
+        if slot == ARRAY and any(isinstance(a, UniqueItems) for a in atoms):
+            self._check_unique(i)
 
     def _check_unique(self, i: int) -> None:
         """Raise where it cannot be enforced that the items of these arrays differ."""

@@ -38,52 +38,62 @@ def dialect_of(schema: Any) -> int:
 
 def escape(token: str) -> str:
     """A reference token of a JSON Pointer (RFC 6901, section 3)."""
-    return token.replace("~", "~0").replace("/", "~1")
+    if "~" in token or "/" in token:
+        return token.replace("~", "~0").replace("/", "~1")
+    return token
 
 
-def check_size(schema: Any, limits: Limits) -> bool:
-    """Walk the document once, without recursion; raise where it is no JSON or past a limit.
+class Survey(NamedTuple):
+    """What a document has below its root.
 
-    Returns whether a value below the root has a ``$schema``.
+    ``mixed``: a ``$schema``; ``named``: what may be an identifier or an anchor.
     """
-    mixed = False
-    size, level, depth = 0, [("#", schema)], 0
+
+    mixed: bool
+    named: bool
+
+
+def survey(schema: Any, limits: Limits) -> Survey:
+    """Walk the document once, without recursion; raise where it is no JSON or past a limit."""
+    mixed = named = False
+    size, depth = 0, 0
+    level: list[Any] = [schema] if isinstance(schema, dict) else []
     while level:
         depth += 1
         if depth > limits.nesting:
-            where = level[0][0]
+            where = _pointer_to(schema, level[0])
             shown = where if len(where) <= 80 else where[:80] + "..."
             raise LimitExceeded(limit="nesting", value=limits.nesting, where=shown)
-        below: list[tuple[str, Any]] = []
-        for where, value in level:
-            if isinstance(value, str):
-                size += len(value) + 2
-            elif isinstance(value, dict):
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
                 mixed |= depth > 1 and "$schema" in value
-                for key, item in value.items():
+                if depth > 1 and not named and not _NAMES.isdisjoint(value):
+                    named = any(isinstance(value.get(name), str | bool) for name in _NAMES)
+                for key in value:
                     if not isinstance(key, str):
+                        where = _pointer_to(schema, value)
                         raise SchemaError(f"object key {key!r} is not a string", pointer=where)
-                    size += len(key) + 4
-                    if isinstance(item, dict | list):
-                        below.append((f"{where}/{escape(key)}", item))
-                    else:
-                        size += _scalar_size(item, where)
-            elif isinstance(value, list | tuple):
-                for i, item in enumerate(value):
-                    size += 2
-                    if isinstance(item, dict | list):
-                        below.append((f"{where}/{i}", item))
-                    else:
-                        size += _scalar_size(item, where)
+                    size += len(key) + 2
+                items = value.values()
             else:
-                size += _scalar_size(value, where)
+                items = value
+            size += 2 * len(value)
+            for item in items:
+                kind = type(item)
+                if kind is str:
+                    size += len(item) + 2
+                elif isinstance(item, dict | list):
+                    below.append(item)
+                else:
+                    size += _scalar_size(item, schema, value)
         if size > limits.schema_bytes:
             raise LimitExceeded(limit="schema_bytes", value=limits.schema_bytes, where="the schema")
         level = below
-    return mixed
+    return Survey(mixed, named)
 
 
-def _scalar_size(value: Any, where: str) -> int:
+def _scalar_size(value: Any, schema: Any, holder: Any) -> int:
     if isinstance(value, str):
         return len(value) + 2
     if value is None or isinstance(value, bool | int):
@@ -91,8 +101,24 @@ def _scalar_size(value: Any, where: str) -> int:
     if isinstance(value, float | Decimal):
         if value.is_finite() if isinstance(value, Decimal) else math.isfinite(value):
             return 5
-        raise SchemaError(f"{value} is not a JSON number", pointer=where)
-    raise SchemaError(f"a {type(value).__name__} is not a JSON value", pointer=where)
+        what = f"{value} is not a JSON number"
+    else:
+        what = f"a {type(value).__name__} is not a JSON value"
+    raise SchemaError(what, pointer=_pointer_to(schema, holder))
+
+
+def _pointer_to(root: Any, target: Any) -> str:
+    """Where an object or array of the document stands first, level by level."""
+    queue, seen = [("#", root)], {id(root)}
+    for where, value in queue:
+        if value is target:
+            return where
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in pairs:
+            if isinstance(item, dict | list) and id(item) not in seen:
+                seen.add(id(item))
+                queue.append((f"{where}/{escape(str(key))}", item))
+    return "#"
 
 
 def shown(value: Any) -> str:
@@ -104,6 +130,9 @@ def shown(value: Any) -> str:
     except ValueError:
         return "a very long integer"
 
+
+# Keywords that give a subschema a name, or let references to it depend on the way there.
+_NAMES = frozenset(("$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"))
 
 # Keywords whose value is a subschema or a list of them, and those whose value maps names to them.
 _SUBSCHEMAS = {
@@ -134,22 +163,22 @@ class Document:
     metaschemas, and is refused otherwise.
     """
 
-    def __init__(
-        self, root: Any, resources: Resources | None = None, *, mixed: bool = False
-    ) -> None:
-        """``mixed``: a subschema has a ``$schema`` of its own, as :func:`check_size` tells."""
-        self.root, self._mixed = root, mixed
+    def __init__(self, root: Any, resources: Resources | None, found: Survey) -> None:
+        """``found``: what :func:`survey` says of the document."""
+        self.root, self._survey = root, found
         self.dialect = dialect_of(root)
         self._resources = resources
         # Resources by absolute URI, and anchors by URI#anchor: schema and pointer.
         self._found: dict[str, tuple[Any, str]] = {}
         self._places: dict[int, _Place] = {}
+        self._resolved: dict[tuple[str, int, str], tuple[Any, str]] = {}
         self._dynamic: dict[str, int] = {}  # how often each dynamic anchor occurs
         self._is_indexed = False
+        self._default = _Place("", self.dialect)  # of what is not among the places
 
     def dialect_at(self, schema: Any) -> int:
         """The draft that a subschema is written in."""
-        if self._mixed:
+        if self._survey.mixed:
             self._index()
         place = self._places.get(id(schema))
         return self.dialect if place is None else place.dialect
@@ -157,13 +186,18 @@ class Document:
     def resolve(self, reference: str, holder: Any, pointer: str) -> tuple[Any, str]:
         """The subschema that ``$ref`` in ``holder`` (at ``pointer``) names, and its pointer."""
         self._index()
-        place = self._places.get(id(holder))
-        base = "" if place is None else place.base
+        base, dialect = self._places.get(id(holder), self._default)
+        key = (base, dialect, reference)
+        found = self._resolved.get(key)
+        if found is None:
+            found = self._resolved[key] = self._resolve(base, dialect, reference, pointer)
+        return found
+
+    def _resolve(self, base: str, dialect: int, reference: str, pointer: str) -> tuple[Any, str]:
         if reference.startswith("#"):
             uri, fragment = base, reference[1:]  # also where the base is no hierarchical URI
         else:
             uri, fragment = _join(base, reference, pointer)
-        dialect = self.dialect if place is None else place.dialect
         root, at = self._resource(uri, dialect, reference, pointer)
         fragment = unquote(fragment)
         if fragment and not fragment.startswith("/"):
@@ -222,10 +256,15 @@ class Document:
     # -- identifiers ----------------------------------------------------------------------------
 
     def _index(self) -> None:
-        if not self._is_indexed:
-            self._is_indexed = True
-            self._found[""] = (self.root, "#")
+        if self._is_indexed:
+            return
+        self._is_indexed = True
+        self._found[""] = (self.root, "#")
+        if self._survey.named or self._survey.mixed:
             self._enter_all(self.root, "#", "", self.dialect)
+        elif isinstance(self.root, dict):
+            # What the root says holds for all of it.
+            self._default = self._enter(self.root, "#", self._default)
 
     def _enter_all(self, root: Any, pointer: str, base: str, dialect: int) -> None:
         """Note the base of every subschema, and what identifiers and anchors name.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from structgen.automaton.step import BASE, DEAD, MAP, NO_LIMIT
-from structgen.automaton.tables import Automaton, Edge, pop, push
-from structgen.regular.dfa import DFA
+from structgen.automaton.placing import place_bytes as place_bytes
+from structgen.automaton.step import BASE, MAP, NO_LIMIT
+from structgen.automaton.tables import NO_EDGE, Automaton, Edge, classes_of, push
 
 WHITESPACE = b" \t\n\r"
 
@@ -45,21 +45,39 @@ class Frames:
         hi: int = NO_LIMIT,
     ) -> int:
         """A state between two tokens: whitespace, then one of ``edges``, asked for when entered."""
+        return self.automaton.new_state(lambda q: self.set_position(q, edges(), hi=hi), hi=hi)
 
-        def build(q: int) -> None:
-            here = list(edges())
-            spaces = self.whitespace
-            if not spaces.entries:
-                self.automaton.set_bytes(q, here)
-                return
-            after = self.automaton.new_state(
-                lambda state: self.automaton.set_bytes(state, here), hi=hi
-            )
-            back = self.automaton.new_return([(after, 0)])
-            blanks = [(first, push(back, target)) for first, target in spaces.entries]
-            self.automaton.set_bytes(q, [*(here if spaces.optional else []), *blanks])
+    def place(self, edges: Iterable[ByteEdge], *, hi: int = NO_LIMIT) -> int:
+        """A state between two tokens, built at once."""
+        return self.set_position(self.automaton.reserve_state(hi=hi), edges, hi=hi)
 
-        return self.automaton.new_state(build, hi=hi)
+    def set_position(self, q: int, edges: Iterable[ByteEdge], *, hi: int = NO_LIMIT) -> int:
+        """Give state ``q`` whitespace and what follows it; returns ``q``.
+
+        After the whitespace comes a state that the counter may enter up to ``hi``. It has the
+        edges of ``q``, those that begin whitespace left out.
+        """
+        a, spaces = self.automaton, self.whitespace
+        firsts: list[bytes] = []
+        targets: list[Edge] = [NO_EDGE]
+        for first, edge in edges:
+            firsts.append(first)
+            targets.append(edge)
+        here = a.class_map(classes_of(*firsts))
+        if not spaces.entries:
+            a.set_state(q, here, targets)
+            return q
+        after = a.reserve_states(1)
+        back = a.new_return(((after, 0),))
+        if not spaces.optional:
+            firsts = [b""] * len(firsts)
+        for first, target in spaces.entries:
+            firsts.append(first)
+            targets.append(push(back, target))
+        base = a.add_edges(targets)
+        a.states[after] = (here, base, 0, hi, -1)
+        a.set_row(q, a.class_map(classes_of(*firsts)), base)
+        return q
 
     def final(self, cls: int, *, hi: int = NO_LIMIT) -> int:
         """A state that ends its frame with class ``cls``; entered with a counter up to ``hi``."""
@@ -72,34 +90,6 @@ class Frames:
     def value(self, entries: Sequence[Entry], return_point: int) -> list[ByteEdge]:
         """The edges that begin a value which returns to ``return_point``."""
         return [(first, push(return_point, target)) for first, target in entries]
-
-
-def place_bytes(automaton: Automaton, dfa: DFA, classes: Sequence[int] | None = None) -> int:
-    """Append a byte automaton that pops, where it is final, on each byte it cannot use.
-
-    ``classes`` renames its final classes. Returns the state of its start.
-    """
-    first = automaton.n_states
-    numbers = [automaton.reserve_state() for _ in range(dfa.n_states)]
-    offsets, lo, hi = dfa.offsets.tolist(), dfa.lo.tolist(), dfa.hi.tolist()
-    target, final = dfa.target.tolist(), dfa.final.tolist()
-    for s, q in enumerate(numbers):
-        cls = final[s]
-        if cls >= 0 and classes is not None:
-            cls = classes[cls]
-        rest: Edge = pop(cls) if cls >= 0 else (DEAD, -1, 0)
-        row = bytearray(256)
-        edges = [rest]
-        at: dict[int, int] = {}
-        for k in range(offsets[s], offsets[s + 1]):
-            c = at.get(target[k])
-            if c is None:
-                c = at[target[k]] = len(edges)
-                edges.append((first + target[k], -1, 0))
-            for b in range(lo[k], min(hi[k], 255) + 1):
-                row[b] = c
-        automaton.set_state(q, automaton.class_map(bytes(row)), edges, end=cls)
-    return first
 
 
 def byte_entries(automaton: Automaton, start: int) -> list[Entry]:

@@ -2,34 +2,30 @@
 
 A *judge* follows the atoms (shapes) of a few type formulas, the *goals*, along a value. Its
 state says which atoms still hold (*alive*, a bit mask) and what they count. A *verdict* is the
-bit mask of the goals that hold for a finished value. Which verdicts are achievable, from a state or
-for a nested value judged by several formulas, is computed over sets of states, to a least fixed
-point where values nest in values of the same kind.
+bit mask of the goals that hold for a finished value. Whether a verdict can be reached from a state
+is a search in depth; all that can be are found by following all states at once.
+:mod:`structgen.schema.vectors` asks for those of nested values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from itertools import product
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from structgen import budget
 from structgen.errors import LimitExceeded, UnsupportedSchemaError
 from structgen.limits import Limits
-from structgen.schema.algebra import (
-    ANYTHING,
-    ARRAY,
-    NUMBER,
-    OBJECT,
-    STRING,
-    TRUE,
-    Formula,
-)
+from structgen.schema.algebra import ANYTHING, ARRAY, OBJECT, Formula
 from structgen.schema.atoms import ArrayShape, Contains, UniqueItems
+from structgen.schema.circuit import Circuit
 from structgen.schema.distinct import ENOUGH, Value
 from structgen.schema.keyspace import KeySpace
 from structgen.schema.node import Unsupported
 from structgen.schema.satisfy import Conjunct, Satisfiability, property_order
+
+if TYPE_CHECKING:
+    from structgen.schema.vectors import Vectors
 
 MOST_JUDGED = 12  # values of items that are told apart to judge ``uniqueItems``
 
@@ -52,37 +48,6 @@ def minimal_masks(masks: Iterable[int]) -> list[int]:
     return [m for m in unique if not any(o != m and o & m == o for o in unique)]
 
 
-class Split(NamedTuple):
-    """Formulas seen by values of one type: which hold anyway, and the type formulas that decide.
-
-    ``members[k]`` is the mask of the formulas that type formula ``ids[k]`` decides.
-    """
-
-    known: int
-    ids: tuple[int, ...]
-    members: tuple[int, ...]
-
-    def whole(self, verdict: int) -> int:
-        """The mask of the formulas that hold, from the mask of the type formulas that do."""
-        return self.known | sum(m for k, m in enumerate(self.members) if verdict >> k & 1)
-
-    def part(self, whole: int) -> int | None:
-        """The inverse of :meth:`whole`; None for a mask that no value of the type can have."""
-        verdict = sum(1 << k for k, m in enumerate(self.members) if m & whole == m)
-        return verdict if self.whole(verdict) == whole else None
-
-
-def split(formulas: Sequence[Formula], slot: int) -> Split:
-    known = 0
-    groups: dict[int, int] = {}
-    for k, f in enumerate(formulas):
-        if f[slot] == TRUE:
-            known |= 1 << k
-        elif f[slot]:
-            groups[f[slot]] = groups.get(f[slot], 0) | 1 << k
-    return Split(known, tuple(groups), tuple(groups.values()))
-
-
 class State(NamedTuple):
     """Atoms that still hold, and what is counted (properties, or items that match).
 
@@ -95,19 +60,30 @@ class State(NamedTuple):
 
 
 class Nested(NamedTuple):
-    """The formulas that judge a nested value, and for each atom the index of its own (-1: any).
+    """The formulas that judge a nested value, and for each of them the mask of its atoms.
 
-    From index ``values`` on they are about single values that items of an array may have, of
+    From index ``len(atoms)`` on they are about single values that items of an array may have, of
     which at most one holds.
     """
 
     formulas: tuple[Formula, ...]
-    own: tuple[int, ...]
-    values: int = 0
+    atoms: tuple[int, ...]
+
+    def failed(self, verdict: int) -> int:
+        """The atoms that do not hold any more where the nested value has this verdict."""
+        lost = 0
+        for k, mask in enumerate(self.atoms):
+            if not verdict >> k & 1:
+                lost |= mask
+        return lost
 
 
 class Judge:
     """What objects and arrays have in common.
+
+    A *place* is a pair of where in the value it is (the declared properties that are over, the
+    number of items) and a state. From each place some end can be reached; what follows on a place
+    is another one, and no way leads back to it.
 
     ``compares``: the matcher keeps the items of arrays different; see ``masks/unique.py``.
     """
@@ -124,56 +100,52 @@ class Judge:
     ) -> None:
         """Judge by ``ids``; with ``forms``, by their equivalent alternatives of conjunctions."""
         self.sat, self.ids, self.limits = sat, tuple(ids), limits
-        atoms: dict[Any, None] = {}
-        for i in ids if forms is None else ():
-            atoms.update(dict.fromkeys(sat.algebra.atoms(i)))
-        for goal in forms or ():
-            for conjunct in goal:
-                atoms.update(dict.fromkeys(conjunct))
-        self.atoms: tuple[Any, ...] = tuple(atoms)
+        if forms is None:
+            self.circuit = Circuit.of(sat.algebra, self.ids)
+        else:
+            self.circuit = Circuit(tuple(dict.fromkeys(a for f in forms for c in f for a in c)))
+        self.atoms: tuple[Any, ...] = self.circuit.atoms
         for atom in self.atoms:
             if isinstance(atom, Unsupported):
                 raise atom.error()
-        self._bits = {atom: 1 << k for k, atom in enumerate(self.atoms)}
-        self._verdict_of: dict[int, int] = {}
-        self._finals: dict[tuple[int, State], frozenset[int]] = {}
-        self._epoch = -1
+        self.mask = self.circuit.mask
         self.goals: list[list[int]] | None = None
         if forms is not None:
             self.goals = [[self.mask(c) for c in goal] for goal in forms]
-
-    def mask(self, atoms: Iterable[Any]) -> int:
-        return sum(self._bits[atom] for atom in atoms)
+            for goal in self.goals:
+                self.circuit.add_alternatives(goal)
+        self._verdict_of: dict[int, int] = {}
+        self._bounds_of: dict[tuple[int, int], tuple[int, int, int]] = {}
+        # By the verdicts asked for: the places from which one of them is known (not) to be reached.
+        self._reached: dict[frozenset[int], dict[Any, bool]] = {}
+        self._epoch = 0
 
     def nested(self, alive: int, formula_of: Callable[[Any], Formula]) -> Nested:
         """What judges a nested value, for the atoms that still hold."""
         distinct: dict[Formula, int] = {}
-        own = [-1] * len(self.atoms)
-        for k, atom in enumerate(self.atoms):
-            if alive >> k & 1:
-                formula = formula_of(atom)
-                if formula != ANYTHING:
-                    own[k] = distinct.setdefault(formula, len(distinct))
-        return Nested(tuple(distinct), tuple(own))
+        while alive:
+            bit = alive & -alive
+            alive ^= bit
+            formula = formula_of(self.atoms[bit.bit_length() - 1])
+            if formula != ANYTHING:
+                distinct[formula] = distinct.get(formula, 0) | bit
+        return Nested(tuple(distinct), tuple(distinct.values()))
 
     def verdict(self, true: int) -> int:
         """The goals that hold where these atoms do."""
         found = self._verdict_of.get(true)
         if found is None:
-            found = self._verdict_of[true] = self._evaluate(true)
+            found = self._verdict_of[true] = self.circuit.evaluate(true)
         return found
 
-    def _evaluate(self, true: int) -> int:
-        if self.goals is not None:
-            return sum(
-                1 << k for k, goal in enumerate(self.goals) if any(m & true == m for m in goal)
-            )
-        algebra = self.sat.algebra
-        return sum(
-            1 << k
-            for k, i in enumerate(self.ids)
-            if algebra.evaluate(i, lambda atom: bool(true & self._bits[atom]))
-        )
+    def _bounds(self, alive: int, certain: int = 0) -> tuple[int, int, int]:
+        """The goals that hold in the end for certain, those that may, the atoms that matter."""
+        certain &= alive
+        found = self._bounds_of.get((alive, certain))
+        if found is None:
+            must, may, deciding = self.circuit.bounds(alive, certain)
+            found = self._bounds_of[alive, certain] = must, may, deciding | certain
+        return found
 
     def check(self, states: Sized) -> None:
         budget.check("a value judged by many schemas at once")
@@ -184,9 +156,112 @@ class Judge:
                 where="a value judged by many schemas at once",
             )
 
+    # -- what can be reached --------------------------------------------------------------------
+
+    def finals(self, vectors: Vectors) -> frozenset[int]:
+        """The achievable verdicts."""
+        if len(self.ids) > 1 or not self.may_stop(vectors):
+            return self.all_finals(vectors)
+        # Whether the one goal can hold, and whether it can fail: two ways are enough.
+        start = self.start()
+        return frozenset(v for v in (0, 1) if self.reaches(vectors, 0, start, frozenset((v,))))
+
+    def reaches(self, vectors: Vectors, at: int, state: State, verdicts: frozenset[int]) -> bool:
+        """Can one of these verdicts be reached?
+
+        A search in depth that stops at the first way; what it has learned of places is kept.
+        """
+        root = self.place(at, state)
+        while True:
+            if self._epoch != vectors.epoch:
+                self._refresh(vectors.epoch)
+            known = self._reached.setdefault(verdicts, {})
+            found = self._search(vectors, root, verdicts, known)
+            # Asking for nested values may have thrown away what this came from.
+            if self._epoch == vectors.epoch:
+                return found
+
+    def _search(
+        self, vectors: Vectors, root: Any, verdicts: frozenset[int], known: dict[Any, bool]
+    ) -> bool:
+        found = known.get(root)
+        if found is None:
+            found = self._is_decided(root, verdicts)
+        if found is not None:
+            return found
+        path: list[tuple[Any, Iterator[Any]]] = [(root, iter(self.following(vectors, root)))]
+        while path:
+            self.check(known)
+            place, following = path[-1]
+            for t in following:
+                if t == place:
+                    continue
+                found = known.get(t)
+                if found is None:
+                    found = self._is_decided(t, verdicts)
+                if found is None:
+                    path.append((t, iter(self.following(vectors, t))))
+                    break
+                if found:
+                    known.update((before, True) for before, _ in path)
+                    return True
+            else:
+                known[place] = False
+                path.pop()
+        return False
+
+    def _is_decided(self, place: Any, verdicts: frozenset[int]) -> bool | None:
+        """Whether one of the verdicts is reached, where what still holds says so already."""
+        alive, certain, end = self.ends(place)
+        if end >= 0 and self.verdict(end) in verdicts:
+            return True
+        must, may, _ = self._bounds(alive, certain)
+        if must == may:
+            return must in verdicts
+        if any(v & must == must and v & may == v for v in verdicts):
+            return None
+        return False
+
+    def _refresh(self, epoch: int) -> None:
+        """Nested values may have more verdicts now: what was reached can still be reached."""
+        self._epoch = epoch
+        for known in self._reached.values():
+            for place in [p for p, found in known.items() if not found]:
+                del known[place]
+
+    def start(self) -> State:
+        raise AssertionError("defined by the kinds of judges")
+
+    def may_stop(self, vectors: Vectors) -> bool:
+        """Is it enough to look until all verdicts were found?"""
+        return True
+
+    def all_finals(self, vectors: Vectors) -> frozenset[int]:
+        """The achievable verdicts, by way of all states."""
+        raise AssertionError("defined by the kinds of judges")
+
+    def place(self, at: int, state: State) -> Any:
+        raise AssertionError("defined by the kinds of judges")
+
+    def following(self, vectors: Vectors, place: Any) -> Iterable[Any]:
+        """The places that can come next; those where fewer atoms hold first."""
+        raise AssertionError("defined by the kinds of judges")
+
+    def ends(self, place: Any) -> tuple[int, int, int]:
+        """The atoms that still hold, and of them those that do whatever comes.
+
+        The third are those that hold if the value ends here (-1: it does not).
+        """
+        raise AssertionError("defined by the kinds of judges")
+
 
 class ObjectJudge(Judge):
-    """Follows the shapes of objects. ``State.counts`` is the number of properties, if it counts."""
+    """Follows the shapes of objects. ``State.counts`` is the number of properties, if it counts.
+
+    Inside, a state is one integer, the *code*: the mask of the atoms that hold, and the number
+    behind. What properties say of an object does not depend on their order; they are looked at as
+    declared, undeclared ones in the end.
+    """
 
     slot = OBJECT
 
@@ -199,57 +274,67 @@ class ObjectJudge(Judge):
     ) -> None:
         super().__init__(sat, ids, limits, forms)
         self.order = property_order(self.atoms)
-        self._nested: dict[tuple[int, str | None, int], Nested] = {}
         self.keys = KeySpace(sat, self.atoms, self.order, limits)
+        self._everything = (1 << len(self.order)) - 1
         position = {name: i for i, name in enumerate(self.order)}
         self.requiring = [0] * len(self.order)
         self.cap = 0
-        self.counting = 0
+        self._counting = 0
         for k, shape in enumerate(self.atoms):
             for name in shape.required:
                 self.requiring[position[name]] |= 1 << k
             top = 0 if shape.maximum is None else shape.maximum + 1
             self.cap = max(self.cap, shape.minimum, top)
             if shape.minimum or top:
-                self.counting |= 1 << k
+                self._counting |= 1 << k
         if self.cap > self.limits.classes:
             raise LimitExceeded(
                 limit="classes", value=self.limits.classes, where="the number of properties"
             )
+        # By the number of properties: the shapes that want fewer, and those that want more.
+        self._over, self._short = [0] * (self.cap + 1), [0] * (self.cap + 1)
+        for k, shape in enumerate(self.atoms):
+            for n in range(self.cap + 1):
+                if shape.maximum is not None and n > shape.maximum:
+                    self._over[n] |= 1 << k
+                if n < shape.minimum:
+                    self._short[n] |= 1 << k
+        self._width = len(self.atoms)
+        self._all = (1 << self._width) - 1
+        self._relevant: dict[tuple[str | None, int], int] = {}
+        self._lasting: dict[int, int] = {}
+        self._nested: dict[tuple[int, str | None, int], Nested] = {}
+        self._kept: dict[tuple[int, str | None, int], list[int]] = {}
 
     def start(self) -> State:
-        return State((1 << len(self.atoms)) - 1, (0,) if self.cap else ())
+        return State(self._all, (0,) if self.cap else ())
 
     def skip(self, state: State, j: int) -> State:
         """Property ``j`` does not come."""
-        return self._state(state.alive & ~self.requiring[j], state.counts)
-
-    def _state(self, alive: int, counts: tuple[int, ...]) -> State:
-        """A state; what no atom that still holds counts is not counted."""
-        return State(alive, counts if alive & self.counting else counts and (0,))
+        return self._state(self._code(state) & ~self.requiring[j])
 
     def property(self, state: State, name: str | None, kind: int) -> Nested:
-        key = (state.alive, name, kind)
+        """What judges the value of a property."""
+        key = (state.alive & self._relevance(name, kind), name, kind)
         found = self._nested.get(key)
         if found is None:
             found = self._nested[key] = self.nested(
-                state.alive, lambda shape: self.keys.formula(shape, name, kind)
+                key[0], lambda shape: self.keys.formula(shape, name, kind)
             )
+        return found
+
+    def _relevance(self, name: str | None, kind: int) -> int:
+        """The atoms that say something of the value of a property."""
+        found = self._relevant.get((name, kind))
+        if found is None:
+            formulas = (self.keys.formula(shape, name, kind) for shape in self.atoms)
+            found = sum(1 << k for k, f in enumerate(formulas) if f != ANYTHING)
+            self._relevant[name, kind] = found
         return found
 
     def after(self, state: State, nested: Nested, verdict: int) -> State:
         """The state after a property whose value has this verdict."""
-        alive, counts = state.alive, state.counts
-        for k, own in enumerate(nested.own):
-            if own >= 0 and not verdict >> own & 1:
-                alive &= ~(1 << k)
-        if counts:
-            n = min(counts[0] + 1, self.cap)
-            counts = (n,)
-            for k, shape in enumerate(self.atoms):
-                if shape.maximum is not None and n > shape.maximum:
-                    alive &= ~(1 << k)
-        return self._state(alive, counts)
+        return self._state(self._counted(self._code(state)) & ~nested.failed(verdict))
 
     def end(self, state: State, passed: int) -> int:
         """The atoms that hold if the object ends; ``passed``: mask of properties that are over."""
@@ -257,62 +342,118 @@ class ObjectJudge(Judge):
         for j, requiring in enumerate(self.requiring):
             if not passed >> j & 1:
                 alive &= ~requiring
-        for k, shape in enumerate(self.atoms):
-            if shape.minimum and (not state.counts or state.counts[0] < shape.minimum):
-                alive &= ~(1 << k)
-        return alive
+        return alive & ~self._short[state.counts[0] if state.counts else 0]
 
-    def finals(self, vectors: Vectors, passed: int, state: State) -> frozenset[int]:
-        """The achievable verdicts where the properties of the mask ``passed`` are over.
+    # -- codes ----------------------------------------------------------------------------------
 
-        What properties say of an object does not depend on their order, so neither does this.
-        """
-        if self._epoch != vectors.epoch:
-            self._finals, self._epoch = {}, vectors.epoch
-        known = self._finals
-        everything = (1 << len(self.order)) - 1
-        stack = [(passed, state)]
-        opened: dict[tuple[int, State], list[tuple[int, State]]] = {}
-        while stack:
-            key = at, here = stack[-1]
-            if key in known:
-                stack.pop()
-                continue
-            if not here.alive:
-                known[key] = frozenset((self.verdict(0),))
-                continue
-            if at == everything:
-                known[key] = self._undeclared(vectors, here)
-                continue
-            keys = opened.pop(key, None)
-            if keys is None:
-                rest = ~at & everything
-                j = (rest & -rest).bit_length() - 1  # the first that is not over
-                nested = self.property(here, self.order[j], 0)
-                following = {self.skip(here, j)}
-                following.update(self.after(here, nested, v) for v in vectors.of(nested.formulas))
-                opened[key] = [(at | 1 << j, s) for s in following]
-                stack.extend(k for k in opened[key] if k not in known)
-                self.check(opened)
-                continue
-            known[key] = frozenset().union(*(known[k] for k in keys))
-            self.check(known)
-        return known[passed, state]
+    def _code(self, state: State) -> int:
+        return state.alive | state.counts[0] << self._width if state.counts else state.alive
 
-    def _undeclared(self, vectors: Vectors, state: State) -> frozenset[int]:
-        """The achievable verdicts where only undeclared properties may still come."""
-        states, queue = {state}, [state]
-        for s in queue:
+    def _state(self, code: int) -> State:
+        # What no atom that still holds counts is not counted.
+        n = code >> self._width if code & self._counting else 0
+        return State(code & self._all, (n,) if self.cap else ())
+
+    def _certain(self, passed: int) -> int:
+        """The atoms that no property can make false any more, where these are over."""
+        found = self._lasting.get(passed)
+        if found is None:
+            open_to = self._counting
             for kind in self.keys.possible_kinds():
-                nested = self.property(s, None, kind)
-                for v in vectors.of(nested.formulas):
-                    t = self.after(s, nested, v)
-                    if t not in states:
-                        states.add(t)
-                        queue.append(t)
+                open_to |= self._relevance(None, kind)
+            for j, name in enumerate(self.order):
+                if not passed >> j & 1:
+                    open_to |= self._relevance(name, 0) | self.requiring[j]
+            found = self._lasting[passed] = self._all & ~open_to
+        return found
+
+    def _reduced(self, code: int, passed: int) -> int:
+        """The code without atoms that decide nothing, and what none that is left counts."""
+        alive = code & self._all
+        useless = alive & ~self._bounds(alive, self._certain(passed))[2]
+        code &= ~useless
+        return code if code & self._counting else code & self._all
+
+    def _counted(self, code: int) -> int:
+        """One property more, whatever its value."""
+        if not self.cap:
+            return code
+        n = code >> self._width
+        if n < self.cap:
+            code += 1 << self._width
+            n += 1
+        return code & ~self._over[n]
+
+    def _after_property(
+        self, vectors: Vectors, code: int, passed: int, name: str | None, kind: int
+    ) -> list[int]:
+        """The codes after a property, by the verdicts that its value may have.
+
+        ``passed``: the properties that are over then.
+        """
+        key = (code & self._relevance(name, kind), name, kind)
+        kept = self._kept.get(key)
+        if kept is None:
+            nested = self.property(State(key[0]), name, kind)
+            masks = {~nested.failed(v) for v in vectors.of(nested.formulas)}
+            # Where fewer atoms hold, less is undecided.
+            kept = sorted(masks, key=lambda m: (m & self._all).bit_count())
+            self._kept[key] = kept
+        code = self._counted(code)
+        return [self._reduced(code & m, passed) for m in kept]
+
+    def _refresh(self, epoch: int) -> None:
+        super()._refresh(epoch)
+        self._kept.clear()
+
+    # -- what can be reached --------------------------------------------------------------------
+
+    def place(self, at: int, state: State) -> tuple[int, int]:
+        return at, self._code(state)
+
+    def ends(self, place: tuple[int, int]) -> tuple[int, int, int]:
+        passed, code = place
+        alive = code & self._all
+        end = alive & ~self._short[code >> self._width] if passed == self._everything else -1
+        return alive, self._certain(passed), end
+
+    def following(self, vectors: Vectors, place: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        passed, code = place
+        rest = self._everything & ~passed
+        if not rest:
+            for kind in self.keys.possible_kinds():
+                for c in self._after_property(vectors, code, passed, None, kind):
+                    yield passed, c
+            return
+        j = (rest & -rest).bit_length() - 1  # the first that is not over
+        passed |= 1 << j
+        yield passed, self._reduced(code & ~self.requiring[j], passed)
+        for c in self._after_property(vectors, code, passed, self.order[j], 0):
+            yield passed, c
+
+    def all_finals(self, vectors: Vectors) -> frozenset[int]:
+        if self._epoch != vectors.epoch:
+            self._refresh(vectors.epoch)
+        codes = {self._code(self.start())}
+        for j, name in enumerate(self.order):
+            following: set[int] = set()
+            passed = (2 << j) - 1
+            for code in codes:
+                following.add(self._reduced(code & ~self.requiring[j], passed))
+                following.update(self._after_property(vectors, code, passed, name, 0))
+            self.check(following)
+            codes = following
+        queue = list(codes)
+        for code in queue:
+            for kind in self.keys.possible_kinds():
+                for c in self._after_property(vectors, code, self._everything, None, kind):
+                    if c not in codes:
+                        codes.add(c)
+                        queue.append(c)
             self.check(queue)
-        everything = (1 << len(self.order)) - 1
-        return frozenset(self.verdict(self.end(s, everything)) for s in states)
+        return frozenset(
+            self.verdict(code & self._all & ~self._short[code >> self._width]) for code in codes
+        )
 
 
 class ArrayJudge(Judge):
@@ -330,6 +471,7 @@ class ArrayJudge(Judge):
         super().__init__(sat, ids, limits, forms)
         self.contains = [k for k, atom in enumerate(self.atoms) if isinstance(atom, Contains)]
         self.unique = self.mask(a for a in self.atoms if isinstance(a, UniqueItems))
+        self._shapes = self.mask(a for a in self.atoms if isinstance(a, ArrayShape))
         # The values that items are told apart by; none where the matcher compares them.
         self.values: list[Formula] = []
         self._influences: dict[int, tuple[bool, bool]] = {}
@@ -391,8 +533,7 @@ class ArrayJudge(Judge):
 
         nested = self.nested(alive, formula)
         if self.values and self.matters(alive):
-            formulas = (*nested.formulas, *self.values)
-            nested = Nested(formulas, nested.own, len(nested.formulas))
+            nested = Nested((*nested.formulas, *self.values), nested.atoms)
             return State(alive, state.counts, state.used), nested
         return State(alive, state.counts), nested
 
@@ -425,30 +566,29 @@ class ArrayJudge(Judge):
         return UnsupportedSchemaError(message, keyword="uniqueItems", pointer=pointer)
 
     def after(self, state: State, nested: Nested, verdict: int) -> State:
-        alive, counts, used = state.alive, list(state.counts), state.used
-        for k, own in enumerate(nested.own):
-            if not alive >> k & 1:
-                continue
-            holds = own < 0 or verdict >> own & 1
-            atom = self.atoms[k]
-            if not isinstance(atom, Contains):
-                if not holds:
-                    alive &= ~(1 << k)
-            elif holds:
-                at = self.contains.index(k)
-                top = atom.minimum if atom.maximum is None else atom.maximum + 1
-                counts[at] = min(counts[at] + 1, max(top, atom.minimum))
-                if atom.maximum is not None and counts[at] > atom.maximum:
-                    alive &= ~(1 << k)
-        if self.values and len(nested.formulas) > nested.values:
-            value = verdict >> nested.values
+        """The state after an item with this verdict."""
+        alive, counts, used = state.alive, state.counts, state.used
+        failed = nested.failed(verdict)
+        if counts:
+            numbers = list(counts)
+            for at, k in enumerate(self.contains):
+                if alive >> k & 1 and not failed >> k & 1:
+                    atom = self.atoms[k]
+                    top = atom.minimum if atom.maximum is None else atom.maximum + 1
+                    numbers[at] = min(numbers[at] + 1, max(top, atom.minimum))
+                    if atom.maximum is not None and numbers[at] > atom.maximum:
+                        alive &= ~(1 << k)
+            counts = tuple(numbers)
+        alive &= ~(failed & self._shapes)
+        if len(nested.formulas) > len(nested.atoms):
+            value = verdict >> len(nested.atoms)
             other = 1 << len(self.values)
             if value & used:
                 alive &= ~self.unique
             elif not value and used & other:
                 used |= other << 1  # two values that are not told apart
             used |= value or other
-        return State(alive, tuple(counts), used if self.matters(alive) else 0)
+        return State(alive, counts, used if self.matters(alive) else 0)
 
     def end(self, state: State, k: int) -> int:
         """The atoms that hold if the array ends after ``k`` items."""
@@ -461,10 +601,44 @@ class ArrayJudge(Judge):
                 alive &= ~(1 << i)
         return alive
 
-    def finals(self, vectors: Vectors, i: int, state: State) -> frozenset[int]:
-        """The achievable verdicts after ``i`` items."""
+    # -- what can be reached --------------------------------------------------------------------
+
+    def may_stop(self, vectors: Vectors) -> bool:
+        """Not where it is still to be seen whether ``uniqueItems`` can be judged."""
+        if not self.unique:
+            return True
+        if not self.values:
+            return False
+        start = self.start()
+        for k in range(self.last + 1):
+            rest, nested = self.item(start, k)
+            for v in vectors.of(nested.formulas):
+                # Values that are not told apart: two of them may be too many.
+                if not v >> len(nested.atoms) and self.matters(self.after(rest, nested, v).alive):
+                    return False
+        return True
+
+    def place(self, at: int, state: State) -> tuple[int, State]:
+        return min(at, self.last), state
+
+    def ends(self, place: tuple[int, State]) -> tuple[int, int, int]:
+        k, state = place
+        return state.alive, 0, self.end(state, k)
+
+    def following(self, vectors: Vectors, place: tuple[int, State]) -> list[tuple[int, State]]:
+        k, state = place
+        rest, nested = self.item(state, k)
+        states = {self._reduced(self.after(rest, nested, v)) for v in vectors.of(nested.formulas)}
+        following = min(k + 1, self.last)
+        return [(following, t) for t in sorted(states, key=lambda t: t.alive.bit_count())]
+
+    def _reduced(self, state: State) -> State:
+        """The state without atoms that decide nothing."""
+        return state._replace(alive=state.alive & self._bounds(state.alive)[2])
+
+    def all_finals(self, vectors: Vectors) -> frozenset[int]:
         found: set[int] = set()
-        seen = {(min(i, self.last), state)}
+        seen = {(0, self.start())}
         queue = list(seen)
         for k, s in queue:
             found.add(self.verdict(self.end(s, k)))
@@ -490,9 +664,9 @@ class ArrayJudge(Judge):
         if not self._influence(following.alive)[1]:
             raise self.unsupported()  # an array that repeats an item may satisfy a goal
         # Enough different items can come, or what must come can come once.
+        asked, failed = sum(nested.atoms), nested.failed(verdict)
         for j, atom in enumerate(self.atoms):
-            own = nested.own[j]
-            if isinstance(atom, Contains) and own >= 0 and verdict >> own & 1:
+            if isinstance(atom, Contains) and asked >> j & 1 and not failed >> j & 1:
                 if atom.minimum > 1 or atom.maximum is not None:
                     raise self.unsupported()
                 return
@@ -502,89 +676,3 @@ class ArrayJudge(Judge):
         )
         if self.sat.distinct.count(item) < self.room:
             raise self.unsupported()
-
-
-class Vectors:
-    """Which sets of formulas can hold at once for one value."""
-
-    def __init__(self, sat: Satisfiability, limits: Limits) -> None:
-        self.sat, self.limits = sat, limits
-        self._known: dict[tuple[int, tuple[int, ...]], frozenset[int]] = {}
-        self._settled: set[tuple[int, tuple[int, ...]]] = set()
-        self._visited: set[tuple[int, tuple[int, ...]]] | None = None
-        self._changed = self._unfinished = False
-        # Changes where what judges have computed before may not hold any more.
-        self.epoch = 0
-        self._judges: dict[tuple[int, tuple[int, ...]], ObjectJudge | ArrayJudge] = {}
-        self._of: dict[tuple[Formula, ...], frozenset[int]] = {}
-
-    def of(self, formulas: tuple[Formula, ...]) -> frozenset[int]:
-        """The masks of ``formulas`` that some value satisfies exactly."""
-        found = self._of.get(formulas)
-        if found is None:
-            found = self._of[formulas] = frozenset(self._masks(formulas))
-        return found
-
-    def _masks(self, formulas: tuple[Formula, ...]) -> Iterator[int]:
-        for part, bit in ((0, 1), (1, 1), (1, 2)):
-            yield sum(1 << k for k, f in enumerate(formulas) if f[part] & bit)
-        for slot in (NUMBER, STRING, ARRAY, OBJECT):
-            known, ids, _ = parts = split(formulas, slot)
-            if not ids:
-                yield known
-            elif slot in (NUMBER, STRING):
-                yield from map(parts.whole, self.sat.scalars.verdicts(slot, ids))
-            else:
-                yield from map(parts.whole, self.nested(slot, ids))
-
-    def judge(self, slot: int, ids: tuple[int, ...]) -> ObjectJudge | ArrayJudge:
-        found = self._judges.get((slot, ids))
-        if found is None:
-            kind = ArrayJudge if slot == ARRAY else ObjectJudge
-            found = self._judges[slot, ids] = kind(self.sat, ids, self.limits)
-        return found
-
-    def nested(self, slot: int, ids: tuple[int, ...]) -> frozenset[int]:
-        """The achievable verdicts of an object or array over these goals."""
-        key = (slot, ids)
-        if key in self._settled:
-            return self._known[key]
-        if self._visited is not None:
-            return self._evaluate(key)
-        # Values may nest in values of the same kind: repeat until nothing is added.
-        while True:
-            self._visited, self._changed, self._unfinished = set(), False, False
-            self.epoch += 1
-            self._of.clear()
-            try:
-                found = self._evaluate(key)
-                visited = self._visited
-            except Exception:
-                self._of.clear()  # of an iteration that was not finished
-                self.epoch += 1
-                raise
-            finally:
-                self._visited = None
-            if not (self._changed and self._unfinished):
-                self._settled |= visited
-                return found
-
-    def _evaluate(self, key: tuple[int, tuple[int, ...]]) -> frozenset[int]:
-        assert self._visited is not None
-        if key in self._settled:
-            return self._known[key]
-        if key in self._visited:
-            self._unfinished = True
-            return self._known.get(key, frozenset())
-        self._visited.add(key)
-        judge = self.judge(*key)
-        try:
-            found = judge.finals(self, 0, judge.start())
-        except RecursionError:
-            raise LimitExceeded(
-                limit="nesting", value=self.limits.nesting, where="schemas judged at once"
-            ) from None
-        if found != self._known.get(key):
-            self._known[key] = found
-            self._changed = True
-        return found

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-import numpy as np
-
-from structgen.automaton.lift import Lifted
-from structgen.automaton.step import NO_LIMIT
-from structgen.automaton.tables import NO_EDGE, Edge, move
+from structgen.automaton.lift import place_words
+from structgen.automaton.tables import NO_EDGE, Automaton, Edge, move
 from structgen.regular.charset import UNICODE, has_surrogate
-from structgen.regular.dfa import DFA
 from structgen.schema.library import Library
 
 # Every string is a sequence of these; surrogates are no code points of text.
@@ -21,90 +18,41 @@ SCALARS = UNICODE
 Key = tuple[str, Edge | None, int]
 
 
-def key_block(keys: Iterable[Key], library: Library, *, others: bool = False) -> Lifted:
+class Names(NamedTuple):
+    """The inside of a property's name, in every spelling; not in an automaton yet."""
+
+    keys: dict[str, Key]
+    others: bool
+    library: Library
+
+    def place(self, automaton: Automaton) -> int:
+        """Add it to ``automaton``; returns the state after the opening quote."""
+        keys, others, library = self
+        names = sorted(keys)
+        quotes: list[Edge] = []
+        limits: list[int] = []
+        for name in names:
+            _, edge, limit = keys[name]
+            quotes.append(NO_EDGE if edge is None else edge)
+            limits.append(limit)
+        quotes.append(move(library.end) if others else NO_EDGE)
+        return place_words(
+            automaton, names, quotes, limits, usable=library.usable, minimal=library.minimal,
+            tail=library.string_states if others else None,
+        )  # fmt: skip
+
+
+def key_block(keys: Iterable[Key], library: Library, *, others: bool = False) -> Names:
     """The inside of a property's name, in every spelling.
 
     With ``others``, names that are not among ``keys`` are allowed too and end like any string,
     with class 0; once a name differs from all of ``keys`` it is read by the library's states of
     any string. A name amid which no allowed name could still be completed has no state.
     """
-    other: Edge | None = move(library.end) if others else None
-    children: list[dict[int, int]] = [{}]
-    quotes: list[Edge | None] = [None]  # None: not the end of a name
-    limits: list[int] = [-1]
-    for name, edge, limit in keys:
-        if edge is None and other is None:
-            continue
-        if has_surrogate(name):
-            continue  # no text can spell it
-        points = [ord(c) for c in name]
-        node = 0
-        for p in points:
-            if edge is not None and limit > limits[node]:
-                limits[node] = limit
-            below = children[node]
-            node = below.get(p, -1)
-            if node < 0:
-                node = below[p] = len(children)
-                children.append({})
-                quotes.append(None)
-                limits.append(-1)
-        if edge is not None and limit > limits[node]:
-            limits[node] = limit
-        quotes[node] = edge if edge is not None else NO_EDGE
-    n = len(children)
-    tail = None
-    lo: list[int] = []
-    hi: list[int] = []
-    target: list[int] = []
-    offsets = [0]
-    for below in children:
-        if other is None:
-            for p in sorted(below):
-                lo.append(p)
-                hi.append(p)
-                target.append(below[p])
-        else:
-            _with_gaps(below, n, lo, hi, target)
-        offsets.append(len(lo))
-    edges = [q if q is not None else (NO_EDGE if other is None else other) for q in quotes]
-    if other is not None:
-        # One more state: a name that has left the trie, so that it is none of the declared.
-        _with_gaps({}, n, lo, hi, target)
-        offsets.append(len(lo))
-        edges.append(other)
-        limits = [NO_LIMIT] * (n + 1)
-        tail = (n, library.string_states)
-    dfa = DFA(
-        np.array(offsets, np.int32),
-        np.array(lo, np.int32),
-        np.array(hi, np.int32),
-        np.array(target, np.int32),
-        np.zeros(len(edges), np.int32),
-    )
-    return library.lift(dfa, edges, limits=np.array(limits, np.int32), tail=tail)
-
-
-def _with_gaps(
-    below: dict[int, int], rest: int, lo: list[int], hi: list[int], target: list[int]
-) -> None:
-    """Append the ranges of ``below``, and of everything between them to state ``rest``."""
-    points = sorted(below)
-    k = 0
-    for first, last in SCALARS:
-        at = first
-        while k < len(points) and points[k] <= last:
-            p = points[k]
-            if p > at:
-                lo.append(at)
-                hi.append(p - 1)
-                target.append(rest)
-            lo.append(p)
-            hi.append(p)
-            target.append(below[p])
-            at = p + 1
-            k += 1
-        if at <= last:
-            lo.append(at)
-            hi.append(last)
-            target.append(rest)
+    known = {
+        key[0]: key
+        for key in keys
+        # No text can spell a surrogate.
+        if (others or key[1] is not None) and not has_surrogate(key[0])
+    }
+    return Names(known, others, library)

@@ -15,7 +15,7 @@ from structgen.limits import Limits
 from structgen.regular.dfa import DFA, any_string, combine, literals
 from structgen.schema.algebra import NOTHING, STRING, Formula
 from structgen.schema.atoms import ObjectShape
-from structgen.schema.keys import Key, key_block
+from structgen.schema.keys import Key, Names, key_block
 from structgen.schema.library import Library
 from structgen.schema.satisfy import Conjunct, Satisfiability
 
@@ -126,22 +126,19 @@ class KeySpace:
         choices: Sequence[Choice],
         library: Library,
         final: Callable[[int, int], int],
-    ) -> Lifted:
+    ) -> Lifted | Names:
         """The names that ``choices`` allow; a name ends its frame with its choice's class.
 
         ``final(cls, limit)`` is a state that ends a frame with class ``cls``.
         """
         if self.is_plain:
-            declared = {c.name: c for c in choices if c.name is not None}
             others = any(c.name is None for c in choices)
-            keys: list[Key] = []
-            for name in self.order:
-                choice = declared.get(name)
-                if choice is not None:
-                    end = move(final(choice.end, choice.limit))
-                    keys.append((name, end, choice.limit))
-                elif others:
-                    keys.append((name, None, -1))
+            keys: list[Key] = [(name, None, -1) for name in self.order] if others else []
+            keys += (
+                (c.name, move(final(c.end, c.limit)), c.limit)
+                for c in choices
+                if c.name is not None
+            )
             return key_block(keys, library, others=others)
         n = len(self.order)
         index = {name: i for i, name in enumerate(self.order)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -78,6 +78,7 @@ class Reader:
         self.document, self.algebra, self.left_out = document, algebra, left_out
         self.limits, self.options = limits, options
         self.warnings: list[str] = []
+        self._n_read = 0
         self._places: dict[int, Formula] = {}
         self._nodes: dict[int, Node] = {}
         self.true = Node(True, "#", ANYTHING, is_read=True)
@@ -136,37 +137,50 @@ class Reader:
 
     def formula(self, node: Node) -> Formula:
         """What the subschema says, references and combinations resolved."""
-        if node.formula is not None:
-            return node.formula
-        stack, active = [node], {id(node)}
-        unseen: dict[int, Iterator[Node]] = {}  # of each node on the stack
-        while True:
-            top = stack[-1]
-            if not top.is_read:
+        if node.formula is None and not self._read_alone(node):
+            self._read_together(node)
+        assert node.formula is not None
+        return node.formula
+
+    def _read_alone(self, node: Node) -> bool:
+        """Read a subschema; its formula is there at once where it needs no other's."""
+        if not node.is_read:
+            self._n_read += 1
+            if not self._n_read % 16:
                 budget.check("the subschemas")
-                budget.charge(1000, "the subschemas")
-                self._read(top)
-            if id(top) not in unseen:
-                unseen[id(top)] = (n for _, nodes in top.steps for n in nodes)
-            nxt = next((n for n in unseen[id(top)] if n.formula is None), None)
-            if nxt is not None:
-                if id(nxt) in active:
+                budget.charge(16_000, "the subschemas")
+            self._read(node)
+        if node.steps:
+            return False
+        node.formula = self.algebra.conjunction(node.direct)
+        return True
+
+    def _read_together(self, node: Node) -> None:
+        """Compute the formula of a subschema that needs others' first."""
+        stack, active = [node], {id(node)}
+        # Of each node on the stack, those that it needs and that were not looked at yet.
+        unseen = [(n for _, nodes in node.steps for n in nodes)]
+        while stack:
+            for needed in unseen[-1]:
+                if needed.formula is not None or self._read_alone(needed):
+                    continue
+                if id(needed) in active:
                     raise SchemaError(
                         "the schema refers to itself for the same value, without end",
-                        pointer=nxt.pointer,
+                        pointer=needed.pointer,
                     )
-                active.add(id(nxt))
-                stack.append(nxt)
-                continue
-            parts = list(top.direct)
-            for combine, nodes in top.steps:
-                parts.append(combine([n.formula for n in nodes if n.formula is not None]))
-            formula = top.formula = self.algebra.conjunction(parts)
-            active.discard(id(top))
-            del unseen[id(top)]
-            stack.pop()
-            if not stack:
-                return formula
+                active.add(id(needed))
+                stack.append(needed)
+                unseen.append(n for _, nodes in needed.steps for n in nodes)
+                break
+            else:
+                unseen.pop()
+                top = stack.pop()
+                active.discard(id(top))
+                parts = list(top.direct)
+                for combine, nodes in top.steps:
+                    parts.append(combine([n.formula for n in nodes if n.formula is not None]))
+                top.formula = self.algebra.conjunction(parts)
 
     def place_formula(self, node: Node) -> Formula:
         """The formula of a place of values, as the options want it read."""
@@ -226,14 +240,16 @@ class Reader:
             return
         seen: set[str] = set()
         for keyword, value in raw.items():
+            if keyword not in _KNOWN:
+                continue
             if node.dialect < _SINCE.get(keyword, 0) or node.dialect > _UNTIL.get(keyword, 9999):
                 continue  # unknown to the draft, so an annotation
             handler = self._keywords.get(keyword)
             if handler is not None:
                 handler(node, value)
                 continue
-            group = _GROUPS.get(keyword)
-            if group is not None and group not in seen:
+            group = _GROUPS[keyword]
+            if group not in seen:
                 seen.add(group)
                 getattr(self, group)(node)
 
@@ -545,7 +561,7 @@ class Reader:
             self._count(node, "minProperties") or 0,
             self._count(node, "maxProperties"),
         )
-        if shape.maximum is None and shape.minimum <= len(shape.required):
+        if shape.minimum and shape.maximum is None and shape.minimum <= len(shape.required):
             shape = replace(shape, minimum=0)  # the required ones are enough
         node.direct.append(self._object_atom(shape))
 
@@ -622,6 +638,14 @@ _GROUPS = {
     "minItems": "_array",
     "maxItems": "_array",
 }
+
+# All keywords that are read; others are annotations.
+_KNOWN = frozenset(_GROUPS) | {
+    "$dynamicRef", "$recursiveRef", "$ref", "allOf", "anyOf", "const", "dependencies",
+    "dependentRequired", "dependentSchemas", "disallow", "enum", "extends", "format", "if",
+    "multipleOf", "not", "oneOf", "pattern", "type", "unevaluatedItems", "unevaluatedProperties",
+    "uniqueItems",
+}  # fmt: skip
 
 
 def exact(value: Any) -> Decimal:

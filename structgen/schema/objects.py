@@ -69,8 +69,7 @@ class ObjectFrame:
 
     def _build_start(self, q: int) -> None:
         self._prepare()
-        frames = self.builder.frames
-        self.automaton.alias(q, self.automaton.built(frames.position(lambda: self._begin(True))))
+        self.builder.frames.set_position(q, self._begin(True))
 
     # -- segments -------------------------------------------------------------------------------
 
@@ -105,8 +104,8 @@ class ObjectFrame:
     def _comma_state(self, s: int) -> int:
         state = self._comma[s]
         if state is None:
-            state = self._comma[s] = self.builder.frames.position(
-                lambda: [self._quote(s)], hi=self._highest(s)
+            state = self._comma[s] = self.builder.frames.place(
+                [self._quote(s)], hi=self._highest(s)
             )
         return state
 
@@ -137,19 +136,14 @@ class ObjectFrame:
                 choices.append(Choice(p.name, 0, len(gotos), limit))
                 following = s + 1 if p.required else s
                 gotos.append((self._colon_state(p.formula, following), set_counter(i + 1)))
-            back = self.automaton.new_return(gotos)
-            state = self.automaton.new_state(
-                lambda q: self._build_names(q, choices), hi=self._highest(s)
+            final = self.builder.frames.final
+            block = self.keys.block(
+                choices, self.builder.library, lambda cls, limit: final(cls, hi=limit)
             )
+            back = self.automaton.new_return(gotos)
+            state = block.place(self.automaton)
             edge = self._quotes[s] = (b'"', push(back, state, inherit=True))
         return edge
-
-    def _build_names(self, q: int, choices: list[Choice]) -> None:
-        final = self.builder.frames.final
-        block = self.keys.block(
-            choices, self.builder.library, lambda cls, limit: final(cls, hi=limit)
-        )
-        self.automaton.alias(q, block.place(self.automaton))
 
     # -- after a name ---------------------------------------------------------------------------
 
@@ -157,16 +151,16 @@ class ObjectFrame:
         key = (formula, following)
         state = self._colons.get(key)
         if state is None:
-            state = self._colons[key] = self.builder.frames.position(
-                lambda: [(b":", move(self._value_state(formula, following)))]
+            state = self._colons[key] = self.automaton.new_state(
+                lambda q: self._build_colon(q, formula, following)
             )
         return state
 
-    def _value_state(self, formula: Formula, following: int) -> int:
+    def _build_colon(self, q: int, formula: Formula, following: int) -> None:
+        # With the colon's first mask come tokens that hold the beginning of the value.
         frames = self.builder.frames
-        return frames.position(
-            lambda: frames.value(self.builder.entries(formula), self._return_point(following))
-        )
+        edges = frames.value(self.builder.entries(formula), self._return_point(following))
+        frames.set_position(q, [(b":", move(frames.place(edges)))])
 
     def _return_point(self, s: int) -> int:
         """Where values before segment ``s`` return to."""

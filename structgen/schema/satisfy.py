@@ -29,7 +29,7 @@ from structgen.schema.scalars import Scalars
 
 if TYPE_CHECKING:
     from structgen.schema.distinct import Distinct
-    from structgen.schema.judges import Vectors
+    from structgen.schema.vectors import Vectors
 
 # A conjunction of atoms; a value must satisfy all of them.
 Conjunct = tuple[Any, ...]
@@ -278,7 +278,7 @@ class Satisfiability:
 
 
 def _vectors(sat: Satisfiability, limits: Limits) -> Vectors:
-    from structgen.schema.judges import Vectors  # the two ask each other
+    from structgen.schema.vectors import Vectors  # the two ask each other
 
     return Vectors(sat, limits)
 

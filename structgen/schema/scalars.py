@@ -30,6 +30,7 @@ from structgen.schema.atoms import (
     StringLength,
     StringPattern,
 )
+from structgen.schema.circuit import Circuit
 from structgen.schema.frames import Entry, byte_entries, place_bytes
 from structgen.schema.intervals import ENDLESS, join_ranges, length_set
 from structgen.schema.keys import SCALARS, key_block
@@ -57,6 +58,7 @@ class Scalars:
         self._counted: dict[int, tuple[DFA, int, np.ndarray] | None] = {}
         self._entries: dict[tuple[int, int], list[Entry]] = {}
         self._verdicts: dict[tuple[int, tuple[int, ...], bool], tuple[DFA, list[int]]] = {}
+        self._masks: dict[tuple[int, tuple[int, ...]], list[int]] = {}
         self._length_sets: dict[int, Ranges | None] = {}
 
     # -- languages ------------------------------------------------------------------------------
@@ -98,10 +100,8 @@ class Scalars:
                 return self._lengths(spans)
         if not self.algebra.has_negation(i):
             return self._joined(slot, i)
-        atoms = self.algebra.atoms(i)
-        return self._judge_atoms(
-            slot, atoms, lambda holds: 0 if self.algebra.evaluate(i, holds) else -1, exact=True
-        )
+        circuit = Circuit.of(self.algebra, (i,))
+        return self._judge_atoms(slot, circuit, lambda holds: holds - 1, exact=True)
 
     def _joined(self, slot: int, i: int) -> DFA:
         """A formula of conjunctions and disjunctions, put together from the automata of its parts.
@@ -171,30 +171,32 @@ class Scalars:
     def _judge_atoms(
         self,
         slot: int,
-        atoms: Sequence[Any],
-        judge: Callable[[Callable[[Any], bool]], int],
+        circuit: Circuit,
+        judge: Callable[[int], int],
         *,
         exact: bool,
     ) -> DFA:
-        """The final class that ``judge`` gives, told which atoms hold.
+        """The final class that ``judge`` gives, told which of the circuit's outputs hold.
 
         With ``exact``, texts for which that is not certain are refused: numbers with an exponent,
         and strings that a format's automaton refuses though they may be valid.
         """
         base = any_string() if slot == STRING else numbers.number(exponent=not exact)
+        atoms = circuit.atoms
         bounds: dict[Any, DFA] = {}
         for atom in atoms if exact else ():
             if isinstance(atom, StringFormat) and atom.name not in self.reader.options.formats:
                 bound = format_bound(atom.name)
                 if bound is not None:
                     bounds[atom] = bound
+        order = range(len(atoms))
         index = {atom: k for k, atom in enumerate(atoms)}
         doubtful = [(index[atom], len(atoms) + k) for k, atom in enumerate(bounds)]
 
         def decide(classes: tuple[int, ...]) -> int:
             if classes[-1] < 0 or any(classes[k] < 0 <= classes[b] for k, b in doubtful):
                 return -1
-            return judge(lambda atom: classes[index[atom]] >= 0)
+            return judge(circuit.evaluate(sum(1 << k for k in order if classes[k] >= 0)))
 
         operands = [*map(self._atom, atoms), *bounds.values(), base]
         return combine(operands, decide, max_states=self.limits.pattern_states)
@@ -422,7 +424,15 @@ class Scalars:
 
     def verdicts(self, slot: int, ids: tuple[int, ...]) -> list[int]:
         """The sets of formulas, as bit masks, that some string (or number) satisfies exactly."""
-        return self._verdict_automaton(slot, ids, True)[1]
+        found = self._masks.get((slot, ids))
+        if found is None:
+            circuit = Circuit.of(self.algebra, ids)
+            if all(isinstance(a, StringIn | NumberIn) for a in circuit.atoms):
+                found = _masks_of_values(circuit)
+            else:
+                found = self._verdict_automaton(slot, ids, True)[1]
+            self._masks[slot, ids] = found
+        return found
 
     def _verdict_automaton(
         self, slot: int, ids: tuple[int, ...], exact: bool
@@ -433,13 +443,11 @@ class Scalars:
         if found is not None:
             return found
         masks: dict[int, int] = {}
-        atoms = list(dict.fromkeys(a for i in ids for a in self.algebra.atoms(i)))
 
-        def judge(holds: Callable[[Any], bool]) -> int:
-            mask = sum(1 << k for k, i in enumerate(ids) if self.algebra.evaluate(i, holds))
+        def judge(mask: int) -> int:
             return masks.setdefault(mask, len(masks))
 
-        dfa = self._judge_atoms(slot, atoms, judge, exact=exact)
+        dfa = self._judge_atoms(slot, Circuit.of(self.algebra, ids), judge, exact=exact)
         # Sets that no text reaches were seen on the way and are dropped.
         used = sorted(set(dfa.final.tolist()) - {-1})
         every = list(masks)
@@ -550,6 +558,15 @@ def _without(dfa: DFA, keep: np.ndarray) -> DFA:
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     target = rename[dfa.target[edges]].astype(np.int32)
     return DFA(offsets, dfa.lo[edges], dfa.hi[edges], target, dfa.final[keep])
+
+
+def _masks_of_values(circuit: Circuit) -> list[int]:
+    """The outputs that hold for each value that an atom lists, and for any other; each once."""
+    holding: dict[Any, int] = {}
+    for k, atom in enumerate(circuit.atoms):
+        for value in atom.values:
+            holding[value] = holding.get(value, 0) | 1 << k
+    return list({circuit.evaluate(atoms): None for atoms in (*holding.values(), 0)})
 
 
 def _all_accept(classes: tuple[int, ...]) -> int:

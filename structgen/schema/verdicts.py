@@ -45,7 +45,6 @@ class _Verdicts:
         self.terms: list[int] | None = None
         if requirement.clauses is not None:
             self.terms = self._monotone_terms(requirement.clauses)
-        self._possible: dict[tuple[int, State], bool] = {}
         self._after: dict[tuple[int, State], int] = {}
 
     def _monotone_terms(self, clauses: Sequence[int]) -> list[int]:
@@ -69,7 +68,7 @@ class _Verdicts:
         return tuple(a for k, a in enumerate(self.judge.atoms) if mask >> k & 1)
 
     def entries(self, bracket: bytes) -> list[Entry]:
-        start = self.judge.start()  # type: ignore[attr-defined]
+        start = self.judge.start()
         if not self.is_possible(0, start):
             return []
         frames = self.builder.frames
@@ -87,13 +86,7 @@ class _Verdicts:
         """Can a verdict that may be returned still be reached?"""
         if self.terms is not None:
             return any(t & state.alive == t for t in self.terms)
-        found = self._possible.get((i, state))
-        if found is None:
-            vectors = self.builder.vectors
-            finals = self.judge.finals(vectors, i, state)  # type: ignore[attr-defined]
-            found = any(map(self.requirement.admits, finals))
-            self._possible[i, state] = found
-        return found
+        return self.judge.reaches(self.builder.vectors, i, state, self.requirement.masks)
 
     def end(self, true: int) -> int | None:
         """The final state where these atoms hold in the end, or None where it must not end."""
@@ -115,9 +108,9 @@ class _Verdicts:
             if t & state.alive != t:
                 continue
             clause = 0
-            for k, own in enumerate(nested.own):
-                if t >> k & 1 and own >= 0:
-                    clause |= 1 << own
+            for k, atoms in enumerate(nested.atoms):
+                if t & atoms:
+                    clause |= 1 << k
             parts = [f for k, f in enumerate(nested.formulas) if clause >> k & 1]
             if self.builder.sat.is_satisfiable(self.builder.algebra.conjunction(parts)):
                 clauses.append(clause)

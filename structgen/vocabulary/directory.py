@@ -6,10 +6,14 @@ same.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from structgen import disk_cache
 from structgen.vocabulary.vocabulary import Vocabulary
 
 _ROLES = (
@@ -38,34 +42,56 @@ class _Tokenizer:
         return self.backend_tokenizer.get_vocab_size(with_added_tokens=True)
 
 
-def read_directory(path: str | Path) -> tuple[Vocabulary, Any] | None:
-    """The vocabulary of a directory with a ``tokenizer.json``, and its ``tokenizers.Tokenizer``.
+def read_directory(path: str | Path) -> tuple[Vocabulary, Callable[[], Any]] | None:
+    """The vocabulary of a directory with a ``tokenizer.json``, and what loads its tokenizer.
+
+    The vocabulary is kept on disk, as reading a large ``tokenizer.json`` takes a second. The other
+    is a function that returns the ``tokenizers.Tokenizer``, loaded when it is first called.
 
     None where the directory has no such file, or does not say which token ends the output.
 
     Raises:
         StructgenError: the tokenizer does not determine the bytes of its tokens.
     """
-    from tokenizers import Tokenizer
+    import tokenizers
 
     folder = Path(path)
-    file = folder / "tokenizer.json"
-    if not file.is_file():
+    try:
+        text = (folder / "tokenizer.json").read_bytes()
+    except OSError:
         return None
     config = _read(folder / "tokenizer_config.json")
     # The class of some tokenizers makes its own tokenizer.json of the parts of this one.
     if config.get("tokenizer_class", "").startswith(("Llama", "T5", "XLM", "Bert")):
         return None
-    try:
-        fast = Tokenizer.from_file(str(file))
-    except Exception:  # the library raises no narrower kind
-        return None
     named = {**_read(folder / "special_tokens_map.json"), **config}
-    roles = {role: text for role in _ROLES if (text := _text(named.get(role))) is not None}
-    tokenizer = _Tokenizer(fast, roles)
-    if tokenizer.eos_token_id is None:
+    contents = ((role, _text(named.get(role))) for role in _ROLES)
+    roles = {role: content for role, content in contents if content is not None}
+
+    @cache
+    def load() -> Any:
+        return tokenizers.Tokenizer.from_str(text.decode())
+
+    def read() -> Vocabulary:
+        try:
+            tokenizer = _Tokenizer(load(), roles)
+        except Exception:  # the library raises no narrower kind
+            raise _Undetermined from None
+        if tokenizer.eos_token_id is None:
+            raise _Undetermined
+        return Vocabulary.from_huggingface(tokenizer)
+
+    said = json.dumps([tokenizers.__version__, roles]).encode()
+    key = hashlib.sha256(text).digest() + said
+    try:
+        arrays = disk_cache.load("vocabulary", key, lambda: read().to_arrays())
+    except _Undetermined:
         return None
-    return Vocabulary.from_huggingface(tokenizer), fast
+    return Vocabulary.from_arrays(*arrays), load
+
+
+class _Undetermined(Exception):
+    """The files do not say enough; transformers may know more."""
 
 
 def _text(token: Any) -> str | None:

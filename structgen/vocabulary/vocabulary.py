@@ -8,6 +8,7 @@ can never contain it; a grammar names it instead.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -108,6 +109,28 @@ class Vocabulary:
         """The 256 single bytes, id = byte, and the end of sequence as id 256."""
         pieces: list[bytes | None] = [bytes([b]) for b in range(256)]
         return cls([*pieces, None], eos_token_ids=[256], special_tokens={"<eos>": 256})
+
+    def to_arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """All that it says, for :meth:`from_arrays`: ``data``, ``offsets``, end ids, names."""
+        names = json.dumps(self.special_tokens).encode()
+        ids = np.array(self.eos_token_ids, np.int64)
+        return self.data, self.offsets, ids, np.frombuffer(names, np.uint8)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        data: npt.NDArray[np.uint8],
+        offsets: npt.NDArray[np.int32],
+        eos_token_ids: npt.NDArray[np.int64],
+        names: npt.NDArray[np.uint8],
+    ) -> Vocabulary:
+        """The vocabulary that :meth:`to_arrays` was called on. The arrays are its own from now."""
+        self = cls.__new__(cls)
+        self.data, self.offsets = data, offsets
+        self.eos_token_ids = tuple(eos_token_ids.tolist())
+        self.special_tokens = json.loads(names.tobytes())
+        self._joined = data.tobytes()
+        return self
 
     def __len__(self) -> int:
         """Number of ids covered, symbols included: the highest id + 1.

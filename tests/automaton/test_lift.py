@@ -72,6 +72,7 @@ class Lifted:
         counted = int(low > 0 or high is not None)
         lifted = lift(dfa, quotes, limits=limits, count=counted, minimal=minimal)
         self.first = lifted.place(self.automaton)
+        self.automaton.build_all()
         self.pool = np.zeros((4, 4), np.int32)
         self.track = np.zeros(2, np.int64)
         self.automaton.verify()

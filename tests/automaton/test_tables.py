@@ -20,11 +20,13 @@ from structgen.schema.library import Library
 MOST = 30_000  # states to build of one grammar
 
 
-def compiled(schema: Any, whitespace: str = "flexible") -> tuple[Automaton, int]:
-    """A schema's automaton, as far as it is built, and its start."""
+def compiled(
+    schema: Any, whitespace: str = "flexible"
+) -> tuple[Automaton, int, sg.CompiledGrammar]:
+    """A schema's automaton, as far as it is built, its start, and the owner that can build it."""
     compiler = sg.Compiler(sg.Vocabulary.byte_vocabulary(), cache_bytes=0)
     grammar = compiler.compile_json_schema(schema, whitespace=whitespace)
-    return grammar._masks.automaton, grammar._start
+    return grammar._masks.automaton, grammar._start, grammar
 
 
 def build_reachable(automaton: Automaton, start: int) -> None:
@@ -60,7 +62,7 @@ def test_the_library(whitespace: str) -> None:
 @pytest.mark.parametrize("whitespace", WHITESPACE)
 @pytest.mark.parametrize("name", list(SCHEMAS))
 def test_hard_schemas(name: str, whitespace: str) -> None:
-    automaton, start = compiled(SCHEMAS[name], whitespace)
+    automaton, start, _grammar = compiled(SCHEMAS[name], whitespace)
     library = Library(whitespace, 20).automaton
     automaton.verify()
     build_reachable(automaton, start)
@@ -74,7 +76,7 @@ def test_real_schemas() -> None:
     built = 0
     for row in sampled_schemas(50, 3):
         try:
-            automaton, start = compiled(row["schema"])
+            automaton, start, _grammar = compiled(row["schema"])
         except (sg.SchemaError, sg.LimitExceeded):
             continue
         build_reachable(automaton, start)
@@ -85,7 +87,7 @@ def test_real_schemas() -> None:
 
 def test_build_all() -> None:
     for name in ("recursive ref", "optional everywhere", "enum", "formats", "prefix and items"):
-        automaton, _ = compiled(SCHEMAS[name])
+        automaton, _, _grammar = compiled(SCHEMAS[name])
         automaton.build_all()
         automaton.verify()
         assert all(automaton.is_built(q) for q in range(automaton.n_states))

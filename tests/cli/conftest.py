@@ -12,6 +12,7 @@ import pytest
 from tiny_model import save_tiny_model
 
 from structgen.cli import main
+from structgen.warmup import load_kernels
 
 
 class Result(NamedTuple):
@@ -20,6 +21,12 @@ class Result(NamedTuple):
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels() -> None:
+    """On a new machine the line that says that they are compiled is no test's output."""
+    load_kernels()
 
 
 @pytest.fixture(scope="session")

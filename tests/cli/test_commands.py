@@ -231,3 +231,44 @@ def test_a_reader_that_leaves_early_is_no_failure():
     process.stdout.close()
     assert process.stderr.read() == b""
     process.wait(timeout=20)
+
+
+def test_warmup_says_that_it_is_done(run):
+    result = run("warmup")
+    assert result.code == 0, result.err
+    assert result.out.startswith("ready: ")
+
+
+def test_warmup_says_that_nothing_can_be_kept(run, monkeypatch):
+    from structgen import jit
+
+    monkeypatch.setattr(jit, "missing", lambda: ["some.kernel"])
+    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    result = run("warmup")
+    assert result.code == 1
+    assert "NUMBA_CACHE_DIR" in result.err
+
+
+def test_warmup_shows_a_bar_in_a_terminal(run, monkeypatch):
+    from structgen import jit, warmup
+
+    class Dispatcher:
+        @staticmethod
+        def py_func():
+            """Stands for a kernel."""
+
+    name = jit._name_of(Dispatcher)
+
+    def compile_one():
+        listener = jit._listener
+        listener.on_start(type("Event", (), {"data": {"dispatcher": Dispatcher}}))
+        monkeypatch.setattr(jit, "missing", list)
+
+    monkeypatch.setattr(jit, "missing", lambda: [name])
+    monkeypatch.setattr(jit, "_listener", jit._listener)
+    monkeypatch.setattr(warmup, "load_kernels", compile_one)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    result = run("warmup")
+    assert result.code == 0
+    assert result.out == "ready: 1 kernels compiled in 0 s\n"
+    assert "1/1" in result.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from decimal import Decimal
 from functools import cache
 from itertools import product
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from differential.oracle import read_json, validator
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from masks.walks import Words, finish, mask_of
 
 import structgen as sg
@@ -67,6 +70,14 @@ SCHEMAS: dict[str, dict[str, Any]] = {
                "properties": {"a": array({"type": "object", "minProperties": 1,
                                           "properties": {"a": {"enum": [1, 2]}},
                                           "additionalProperties": False}, minItems=1)}},
+    "objects of objects": array(
+        {"type": "object", "properties": {"a": {"type": "object"}, "b": {"type": "number"}}}
+    ),
+    "long names": array({"type": "object", "required": ["aaaaaa", "ab"],
+                         "additionalProperties": False,
+                         "properties": {"aaaaaa": {"enum": [1, "ab"]}, "ab": {"type": "string"}}}),
+    "many strings": array({"enum": [*(f"a{i}" for i in range(40)), "a", "b", "é", "\U0001f600"]}),
+    "integers or letters": array({"anyOf": [{"type": "integer"}, {"enum": ["a", "b"]}]}),
     "exactly one": {"oneOf": [array({"enum": [0, 1, 2]}), array({"enum": [1, 2, 3]})]},
 }  # fmt: skip
 
@@ -167,3 +178,143 @@ def test_verdicts(name: str) -> None:
         whole = {"a": value} if name in ("in an object", "judged") else value
         text = json.dumps(whole, ensure_ascii=False)
         assert is_accepted(grammar, text) == judge.is_valid(read_json(text)), text
+
+
+# -- equality of values ---------------------------------------------------------------------------
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.text('ab\\"/\n\té\u20ac\U0001f600', max_size=3),
+    st.builds(Decimal, st.integers(-20, 20)),
+    st.builds(lambda n, e: Decimal(n).scaleb(e), st.integers(-200, 200), st.integers(-25, 25)),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def spell(value: Any, rng: random.Random) -> str:
+    """One of the spellings of a value."""
+    space = rng.choice(["", "", " ", "\n "])
+    if isinstance(value, Decimal):
+        return space + spell_number(value, rng)
+    if isinstance(value, str):
+        return f'{space}"{"".join(spell_character(c, rng) for c in value)}"'
+    if isinstance(value, list):
+        return f"{space}[{','.join(spell(v, rng) for v in value)}{space}]"
+    if isinstance(value, dict):
+        members = [f"{spell(k, rng)}{space}:{spell(v, rng)}" for k, v in value.items()]
+        rng.shuffle(members)
+        return f"{space}{{{','.join(members)}}}"
+    return space + json.dumps(value)
+
+
+def spell_character(character: str, rng: random.Random) -> str:
+    units = character.encode("utf-16-be")
+    escaped = "".join(f"\\u{a:02x}{b:02X}" for a, b in zip(units[::2], units[1::2], strict=True))
+    short = "\\/" if character == "/" else json.dumps(character, ensure_ascii=False)[1:-1]
+    return rng.choice([escaped, short])
+
+
+def spell_number(value: Decimal, rng: random.Random) -> str:
+    sign, digits, exponent = value.as_tuple()
+    text = "".join(map(str, digits)) + "0" * (zeros := rng.randrange(3))
+    power = int(exponent) - zeros
+    at = rng.randrange(1, len(text) + 1)
+    whole, fraction = text[:at].lstrip("0") or "0", text[at:]
+    power += len(fraction)
+    written = (
+        f"{rng.choice('eE')}{'-' if power < 0 else rng.choice(['', '+'])}{rng.choice(['', '0'])}"
+    )
+    end = f"{written}{abs(power)}" if power or rng.random() < 0.2 else ""
+    return f"{'-' * sign}{whole}{'.' * bool(fraction)}{fraction}{end}"
+
+
+def comparable(value: Any) -> Any:
+    """Equal where two values are equal in JSON."""
+    if isinstance(value, list):
+        return tuple(map(comparable, value))
+    if isinstance(value, dict):
+        return frozenset((name, comparable(v)) for name, v in value.items())
+    return type(value), value
+
+
+@settings(max_examples=400, deadline=None, database=None, derandomize=True)
+@given(st.lists(values, min_size=1, max_size=4), st.data())
+def test_equality(items: list[Any], data: st.DataObject) -> None:
+    """However values are spelled, a repeated one is refused, and a different one is not."""
+    items = [*items, data.draw(st.one_of(values, st.sampled_from(items)))]
+    rng = random.Random(data.draw(st.integers(0, 1000)))
+    text = "[" + ",".join(spell(item, rng) for item in items) + "]"
+    known = [comparable(item) for item in items]
+    matcher = small().compiler.compile_json_schema(array({})).matcher()
+    expected = len(set(known)) == len(known)
+    assert matcher.accept_bytes(text.encode()) == expected, text
+    if not expected:
+        # Byte by byte: refused where the second of two equal items can only be that.
+        matcher.reset()
+        assert not all(matcher.accept_bytes(bytes((byte,))) for byte in text.encode()), text
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ("1e99999999999999999999", "10e99999999999999999998", True),
+        ("1e99999999999999999999", "0.1e100000000000000000000", True),
+        ("1e99999999999999999999", "1e99999999999999999998", False),
+        ("1e-99999999999999999999", "100e-100000000000000000001", True),
+        ("1e100000000000000000000", "10e99999999999999999999", True),
+        ("0e5", "-0.00", True),
+        ('{"a":1,"b":{"c":[1,2]}}', '{"b":{"c":[1.0,2]},"a":1}', True),
+        ('"\\ud83d\\ude00"', '"\U0001f600"', True),
+    ],
+)
+def test_equality_at_the_edges(one: str, other: str, equal: bool) -> None:
+    grammar = small().compiler.compile_json_schema(array({}))
+    for a, b in ((one, other), (other, one)):
+        assert is_accepted(grammar, f"[{a},{b}]") != equal
+
+
+def test_copies_and_rollbacks_do_not_disturb_each_other() -> None:
+    grammar = small().compiler.compile_json_schema(array({}))
+    size = len(small().vocabulary)
+    texts = [b'[{"a":1,"b":[1,2', b"]", b"},", b'{"b":[1,2],"a":', b"2", b"},", b'"a","', b"b"]
+    matcher = grammar.matcher()
+    masks = []
+    for text in texts:
+        masks.append(mask_of(matcher, size))
+        assert matcher.accept_bytes(text)
+    rng = random.Random(0)
+    for _ in range(60):
+        n = rng.randrange(len(texts) + 1)
+        twin = matcher.copy()
+        twin.rollback(n)
+        at = len(texts) - n
+        twin.accept_bytes(rng.choice([b"", b" ", b'"', b"1,", b"{"]))
+        matcher.rollback(n)
+        for text, mask in zip(texts[at:], masks[at:], strict=True):
+            assert (mask_of(matcher, size) == mask).all()
+            assert matcher.accept_bytes(text)
+
+
+def test_strings_of_which_none_is_left() -> None:
+    """A token that ends the last one must not begin another."""
+    words = small()
+    matcher = words.compiler.compile_json_schema(SCHEMAS["integers or letters"]).matcher()
+    assert matcher.accept_bytes(b'["a","b')
+    bits = mask_of(matcher, len(words.vocabulary))
+    assert not bits[words.pieces.index(b'","')] and bits[words.pieces.index(b'"')]
+    assert not matcher.accept_bytes(b'","') and matcher.accept_bytes(b'",1')
+
+
+def test_a_search_that_many_texts_lead_out_of() -> None:
+    """Every name may follow: no reason to give up."""
+    properties = {"a": {"enum": [1, 2, "a"]}, "b": {"type": "boolean"}}
+    schema = array({"type": "object", "properties": properties}, minItems=1)
+    matcher = small().compiler.compile_json_schema(schema).matcher()
+    assert matcher.accept_bytes(b'[{", ":1,":32261e030') and matcher.accept_bytes(b'":1},{')

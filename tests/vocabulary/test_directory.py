@@ -20,7 +20,7 @@ def test_it_is_the_same_vocabulary(tmp_path):
         assert found is not None
         vocabulary, fast = found
         assert vocabulary == Vocabulary.from_huggingface(tokenizer)
-        assert fast.encode("the cat", add_special_tokens=False).ids == tokenizer.encode(
+        assert fast().encode("the cat", add_special_tokens=False).ids == tokenizer.encode(
             "the cat", add_special_tokens=False
         )
 
