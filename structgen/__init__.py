@@ -20,6 +20,7 @@ from structgen.errors import (
 )
 
 if TYPE_CHECKING:
+    from structgen.batch import MatcherBatch, accept_tokens, fill_bitmasks
     from structgen.bitmask import allocate_bitmask, apply_bitmask
     from structgen.compiler import CompiledGrammar, Compiler
     from structgen.compose import concat, union
@@ -37,12 +38,15 @@ _LAZY = {
     "Compiler": "structgen.compiler",
     "Limits": "structgen.limits",
     "Matcher": "structgen.matcher",
+    "MatcherBatch": "structgen.batch",
     "Output": "structgen.engine",
     "SamplingParams": "structgen.engine",
     "Vocabulary": "structgen.vocabulary",
+    "accept_tokens": "structgen.batch",
     "allocate_bitmask": "structgen.bitmask",
     "apply_bitmask": "structgen.bitmask",
     "concat": "structgen.compose",
+    "fill_bitmasks": "structgen.batch",
     "generate": "structgen.engine",
     "tool_call_tag": "structgen.grammar",
     "union": "structgen.compose",
@@ -57,6 +61,7 @@ __all__ = [
     "LimitExceeded",
     "Limits",
     "Matcher",
+    "MatcherBatch",
     "Output",
     "SamplingParams",
     "SchemaError",
@@ -65,9 +70,11 @@ __all__ = [
     "UnsupportedSchemaError",
     "Vocabulary",
     "__version__",
+    "accept_tokens",
     "allocate_bitmask",
     "apply_bitmask",
     "concat",
+    "fill_bitmasks",
     "generate",
     "tool_call_tag",
     "union",

@@ -15,10 +15,12 @@ import numpy as np
 
 from structgen.automaton.lift import DONE
 from structgen.automaton.tables import Automaton
+from structgen.background import Background
 from structgen.budget import Budget, Cancel, spending
 from structgen.errors import LimitExceeded, StructgenError
 from structgen.json_text import read_json, write_json
 from structgen.limits import Limits
+from structgen.masks.completion import Completion
 from structgen.masks.grammar import MaskGrammar
 from structgen.masks.tokens import TokenTables
 from structgen.matcher import Matcher
@@ -59,12 +61,36 @@ class CompiledGrammar:
         self._conflict: str | None = None
         self._looked = False
         self._seconds = seconds
+        self._completion: Completion | None = None
+        self._completing = threading.Lock()
         # A grammar in rules, and how it was placed; for those who look inside.
         self.rules: tuple[Grammar, Built] | None = None
 
     def matcher(self) -> Matcher:
         """A matcher at the empty text."""
         return Matcher(self._masks, self._start)
+
+    def complete(
+        self,
+        seconds: float = 1.0,
+        memory_bytes: int = 64 << 20,
+        *,
+        cancel: Cancel | None = None,
+    ) -> bool:
+        """Compute rows ahead of the texts that need them; other threads get between.
+
+        Args:
+            seconds: of wall-clock time; another call goes on where this one ended.
+            memory_bytes: what the grammar's tables may grow to.
+            cancel: stops soon after it is set.
+
+        Returns:
+            Is nothing left to compute ahead? Even then a text may need a row that was not foreseen.
+        """
+        with self._completing:
+            if self._completion is None:
+                self._completion = Completion(self._masks, self._start)
+            return self._completion.run(seconds, memory_bytes, cancel)
 
     @property
     def kind(self) -> str:
@@ -177,10 +203,19 @@ class Compiler:
         cache_bytes: compiled grammars are kept, least recently used first out, up to this size;
             0 keeps none.
         limits: bounds on one compilation.
+        background_seconds: for so long a thread completes each new grammar (see
+            :meth:`CompiledGrammar.complete`); 0: rows are computed when a text needs them.
+        background_bytes: what the tables of each grammar may grow to meanwhile.
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, *, cache_bytes: int = 512 << 20, limits: Limits | None = None
+        self,
+        vocabulary: Vocabulary,
+        *,
+        cache_bytes: int = 512 << 20,
+        limits: Limits | None = None,
+        background_seconds: float = 0.0,
+        background_bytes: int = 16 << 20,
     ) -> None:
         self.vocabulary = vocabulary
         self.limits = limits or Limits()
@@ -189,6 +224,9 @@ class Compiler:
         self._cache = _Cache(cache_bytes)
         self._libraries: dict[tuple[str, str], tuple[Library, MaskGrammar]] = {}
         self._lock = threading.RLock()
+        self._background = (
+            Background(background_seconds, background_bytes) if background_seconds > 0 else None
+        )
         load_kernels()
 
     def compile_json_schema(
@@ -480,9 +518,17 @@ class Compiler:
     ) -> CompiledGrammar:
         seconds = time.perf_counter() - started
         masks.limits = self.limits
-        return CompiledGrammar(
+        grammar = CompiledGrammar(
             masks, start, source, self.vocabulary, warnings, seconds, self.limits
         )
+        if self._background is not None:
+            self._background.add(grammar)
+        return grammar
+
+    def close(self) -> None:
+        """Stop completing grammars in the background. They and the compiler remain usable."""
+        if self._background is not None:
+            self._background.close()
 
     def _run(self, build: Callable[[], CompiledGrammar], cancel: Cancel | None) -> CompiledGrammar:
         """Build within the time and memory of the limits."""

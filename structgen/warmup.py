@@ -73,6 +73,7 @@ def _lock(path: Path) -> IO[Any] | None:
 
 
 def _use_all() -> None:
+    from structgen.batch import accept_tokens, fill_bitmasks
     from structgen.bitmask import allocate_bitmask
     from structgen.compiler import Compiler
     from structgen.masks.rows import place_hashes
@@ -102,6 +103,9 @@ def _use_all() -> None:
         matcher.is_accepting()
         matcher.forced_bytes()
         matcher.accept_bytes(b'"}')
+        matchers = [matcher, matcher.copy()]
+        fill_bitmasks(matchers, allocate_bitmask(2, len(vocabulary)), threads=2)
+        accept_tokens(matchers, [0, 0])
     # Only tables that grow need these.
     hash_table(np.zeros(1, np.uint64), 2)
     place_hashes(np.zeros(2, np.int64), 1, 2, np.full(4, -1, np.int32))

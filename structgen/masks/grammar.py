@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from structgen.automaton.step import LO
 from structgen.automaton.tables import Automaton
 from structgen.budget import Budget, spending
 from structgen.limits import Limits
@@ -178,6 +179,25 @@ class MaskGrammar:
             else:
                 self._build(tokens.unbuilt(answer), budget)
                 pending = tokens.n_pending()
+
+    def ahead_local(self, q: int) -> int:
+        """Compute the row of state ``q`` with the least counter it admits; returns its exit set."""
+        with self.tokens.lock:
+            budget = self.budget()
+            self._build([q], budget)
+            v = int(self.automaton.states[q, LO])
+            owner = self.owner_of_state(q)
+            owner._compute_local(q, v, budget)
+            self._publish()
+            return owner.store.exit_of(int(owner.store.heads[q]), v)
+
+    def ahead_resume(self, exit_: int, return_point: int) -> int:
+        """Compute the row of an exit set where it returns; returns the exit set that follows."""
+        with self.tokens.lock:
+            owner = self.owner_of_pair(exit_, return_point)
+            owner._compute_resume(exit_, return_point, 0, self.budget())
+            self._publish()
+            return owner.store.exit_of(owner.store.first_entry(exit_, return_point), 0)
 
     def owner_of_state(self, q: int) -> MaskGrammar:
         library = self.library

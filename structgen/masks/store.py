@@ -176,7 +176,16 @@ class RowStore:
 
     def holds_resume(self, exit_: int, return_point: int, v: int) -> bool:
         """Is there an entry of that pair for the saved counter ``v``?"""
-        return self._holds(int(self.values[self._probe(exit_ << 32 | return_point)]), v)
+        return self._holds(self.first_entry(exit_, return_point), v)
+
+    def first_entry(self, exit_: int, return_point: int) -> int:
+        """The first entry of a pair, or -1."""
+        return int(self.values[self._probe(exit_ << 32 | return_point)])
+
+    def exit_of(self, entry: int, v: int) -> int:
+        """The exit set of the entry for counter ``v``, from that one on; there is one."""
+        _, exit_, low, high, following = self.entries[entry].tolist()
+        return int(exit_) if low <= v <= high else self.exit_of(following, v)
 
     def _holds(self, entry: int, v: int) -> bool:
         while entry >= 0:

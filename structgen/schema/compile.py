@@ -87,12 +87,18 @@ class SchemaBuilder:
         self.scalars = Scalars(automaton, library, self.algebra, limits, self.reader)
         self.sat = Satisfiability(self.algebra, self.reader, self.scalars, limits)
         self.vectors = self.sat.vectors
+        automaton.on_close.append(self._forget)
         self.frames = Frames(automaton, library.whitespace)
         self._entries: dict[Formula, list[Entry]] = {}
         self._frames: dict[tuple[int, Conjunct], list[Entry]] = {}
         self._verdicts: dict[Any, tuple[list[Entry], list[int]]] = {}
         self.root = self.reader.node(schema, "#")
         self._check_places()
+
+    def _forget(self) -> None:
+        """Take apart what refers to itself, so that it is freed at once."""
+        for part in (self.reader, self.algebra, self.sat, self):
+            vars(part).clear()
 
     def _check_places(self) -> None:
         """Read every place that a value can reach; raise for what is not enforced."""
