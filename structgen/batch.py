@@ -45,7 +45,7 @@ GRAMMAR, SEQUENCE, ROW, TOKEN, ANSWER = range(5)
 NEXT, DONE, LEFT = 0, 8, 16
 
 # A thread more is worth its waking from this many rows on.
-ROWS_PER_THREAD = 32
+ROWS_PER_THREAD = 128
 
 
 @intrinsic

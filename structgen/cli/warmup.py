@@ -28,7 +28,7 @@ def warmup() -> None:
     else:
         load_kernels()
     seconds = time.monotonic() - started
-    if missing and jit.missing() == missing:
+    if missing and jit.cache_folder() is None:
         print(
             "the kernels cannot be kept: no folder for them can be written into; set "
             "NUMBA_CACHE_DIR to one that can",

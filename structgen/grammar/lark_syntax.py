@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from structgen.grammar.ebnf_syntax import MAX_QUANTIFIERS, token_ids
@@ -465,7 +466,7 @@ class _Parser:
     def json_value(self) -> tuple[Any, str]:
         begin = self.at
         try:
-            value, end = json.JSONDecoder().raw_decode(self.text, begin)
+            value, end = json.JSONDecoder(parse_float=Decimal).raw_decode(self.text, begin)
         except json.JSONDecodeError as error:
             message = f"this JSON cannot be read: {error.msg}"
             raise self.source.error(message, min(error.pos, len(self.text))) from None

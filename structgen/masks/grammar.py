@@ -10,6 +10,7 @@ import numpy as np
 from structgen.automaton.step import LO
 from structgen.automaton.tables import Automaton
 from structgen.budget import Budget, spending
+from structgen.collector import paused
 from structgen.limits import Limits
 from structgen.masks import decode as k
 from structgen.masks.rows import FOUND, NO_STORE, compute
@@ -77,11 +78,13 @@ class MaskGrammar:
         """Write the addresses of the tables, some of which were replaced, into the block."""
         a, s = self.automaton, self.store
         b = self.block.copy()
-        tables = (
+        tables: tuple[np.ndarray, ...] = (
             a.states, a.maps, a.edges, a.returns, a.gotos, a.pushes, s.heads, s.keys, s.values,
             s.entries, s.rows, s.lists, s.bitmaps,
         )  # fmt: skip
-        before = self._kept[-1] if self._kept else (None,) * len(tables)
+        before: tuple[np.ndarray | None, ...] = (None,) * len(tables)
+        if self._kept:
+            before = self._kept[-1]
         # What was there before stays alive until the next change.
         self._kept = [*self._kept[-1:], tables]
         for (address, length), array, old in zip(_TABLES, tables, before, strict=True):
@@ -110,7 +113,7 @@ class MaskGrammar:
     def resolve(self, answer: int, sequence: np.ndarray, budget: Budget) -> None:
         """Compute what a kernel asked for in ``sequence``'s OUT fields."""
         out0, out1, out2 = sequence[k.OUT0 : k.OUT2 + 1].tolist()
-        with self.tokens.lock:
+        with self.tokens.lock, paused():
             if answer == k.NEED_STATE:
                 self._build([out0], budget)
             elif answer == k.NEED_LOCAL:

@@ -7,6 +7,7 @@ from typing import Any
 
 from structgen import budget
 from structgen.automaton.tables import Automaton, push
+from structgen.collector import paused
 from structgen.errors import LimitExceeded, SchemaError, UnsupportedSchemaError
 from structgen.limits import Limits
 from structgen.schema.algebra import (
@@ -22,7 +23,6 @@ from structgen.schema.algebra import (
 )
 from structgen.schema.arrays import ArrayFrame
 from structgen.schema.atoms import ArrayShape, Contains, ObjectShape, UniqueItems
-from structgen.schema.collector import paused
 from structgen.schema.document import Document, shown, survey
 from structgen.schema.frames import ByteEdge, Entry, Frames
 from structgen.schema.judges import Requirement, minimal_masks

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import structgen as sg
 from structgen.errors import GrammarSyntaxError, LimitExceeded
 from structgen.grammar import read_lark
 from structgen.grammar.ir import Embedded, Special, Term
@@ -188,3 +189,11 @@ def test_sixteen_optional_parts_in_a_row() -> None:
     grammar = read_lark("start: " + " ".join(f'["{c}"]' for c in "abcdefghijklmnop"))
     assert sum(map(len, grammar.rules.values())) < 80
     assert recognize(grammar, "acp").accept
+
+
+def test_numbers_of_embedded_schemas_are_exact() -> None:
+    bound = "0.30000000000000000001"  # no float
+    text = f'start: v\nv: %json {{"type": "number", "minimum": {bound}, "maximum": {bound}}}'
+    grammar = sg.Compiler(sg.Vocabulary.byte_vocabulary()).compile_lark(text)
+    assert grammar.matcher().accept_bytes(bound.encode())
+    assert not grammar.matcher().accept_bytes(b"0.30000000000000000002")
