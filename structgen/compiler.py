@@ -466,7 +466,7 @@ class Compiler:
             raise
 
     def _compile_bytes(self, make: Callable[[], Any], source: dict[str, Any]) -> CompiledGrammar:
-        from structgen.schema.frames import place_bytes
+        from structgen.automaton.placing import place_bytes
 
         started = time.perf_counter()
         dfa = make()

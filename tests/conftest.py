@@ -7,6 +7,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from hypothesis import settings
+
 TESTS = Path(__file__).resolve().parent
 
 
@@ -22,3 +24,7 @@ def _clean_path() -> None:
 
 _clean_path()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that would download fails instead of waiting
+
+# Whichever example comes first loads or compiles kernels: no example is timed.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")

@@ -162,12 +162,6 @@ class RowStore:
         """Rows in use, the empty one counted."""
         return int(self.block[r.S_N_ROWS])
 
-    def exit_set(self, exit_: int) -> tuple[np.ndarray, np.ndarray]:
-        """Trie nodes and final classes of an exit set, int32 each."""
-        owner = self.shared if exit_ & SHARED and self.shared is not None else self
-        at, n = owner.exits[exit_ & ~SHARED].tolist()
-        return owner.nodes[at : at + n], owner.classes[at : at + n]
-
     # -- entries --------------------------------------------------------------------------------
 
     def holds_local(self, q: int, v: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from structgen.automaton.placing import place_bytes as place_bytes
 from structgen.automaton.step import BASE, MAP, NO_LIMIT
 from structgen.automaton.tables import NO_EDGE, Automaton, Edge, classes_of, push
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from structgen.automaton.lift import ALL_BYTES, UTF8_BYTES, Lifted, lift, tail_states
+from structgen.automaton.placing import place_bytes
 from structgen.automaton.tables import Automaton, Edge, move
 from structgen.errors import GrammarSyntaxError, SchemaError, StructgenError
 from structgen.regular.dfa import DFA, any_string
@@ -25,7 +26,6 @@ from structgen.schema.frames import (
     Whitespace,
     add_literal,
     byte_entries,
-    place_bytes,
 )
 
 # Bytes that JSON needs alone; a vocabulary that cannot spell one of them cannot write JSON. All

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from structgen import budget
+from structgen.automaton.placing import place_bytes
 from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import NO_EDGE, Automaton, move
 from structgen.errors import GrammarSyntaxError, LimitExceeded, SchemaError
@@ -31,7 +32,7 @@ from structgen.schema.atoms import (
     StringPattern,
 )
 from structgen.schema.circuit import Circuit
-from structgen.schema.frames import Entry, byte_entries, place_bytes
+from structgen.schema.frames import Entry, byte_entries
 from structgen.schema.intervals import ENDLESS, join_ranges, length_set
 from structgen.schema.keys import SCALARS, key_block
 from structgen.schema.library import Library

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from structgen.automaton.placing import place_bytes
 from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import move
 from structgen.regular.charset import BYTES
@@ -17,7 +18,7 @@ from structgen.regular.numbers import equal
 from structgen.schema.algebra import NUMBER, STRING
 from structgen.schema.base import Builder
 from structgen.schema.distinct import Value, are_different
-from structgen.schema.frames import ByteEdge, Entry, byte_entries, place_bytes
+from structgen.schema.frames import ByteEdge, Entry, byte_entries
 from structgen.schema.keys import key_block
 from structgen.schema.satisfy import Conjunct, array_bounds
 
