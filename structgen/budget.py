@@ -79,7 +79,7 @@ def spending(budget: Budget) -> Iterator[Budget]:
     Raises :class:`CompileCancelled` at once where it is cancelled already.
     """
     budget.deadline = time.thread_time() + budget.seconds_left
-    budget._safe_until = 0.0
+    budget._safe_until = time.perf_counter() + budget.seconds_left
     budget.check("the constraint")
     token = _current.set(budget)
     try:

@@ -95,10 +95,12 @@ class Matcher:
         address = row_address(mask, row, self._grammar.tokens.words)
         answer = self._fill(self._kernels, self._address, address, reuse)
         if answer > YES:
-            spent = None
+            budget = self._grammar.budget()
+            arguments = self._address, address, reuse
+            answer = self._grammar.fill(self._s, arguments, budget)
             while answer > YES:
-                spent = self._resolve(answer, spent)
-                answer = self._fill(self._kernels, self._address, address, reuse)
+                self._resolve(answer, budget)
+                answer = self._grammar.fill(self._s, arguments, budget)
         if self._unique is not None:
             if not self._s[k.TERMINATED]:
                 self._unique.restrict(address)
@@ -301,7 +303,7 @@ class Matcher:
             )
         else:
             spent = spent or self._grammar.budget()
-            self._grammar.resolve(answer, self._s, spent)
+            self._grammar.build(int(self._s[k.OUT0]), spent)
         return spent
 
 

@@ -445,18 +445,28 @@ def _find_entry(g, first, v):
     return np.int64(-1)
 
 
+@kernel(inline="always")
+def slot_of_pair(keys, exit_, return_point):
+    """Where a pair is in a hash table of ``exit << 32 | return point``, or would be.
+
+    ``keys`` int64 [2**k], -1 where free.
+    """
+    key = exit_ << 32 | return_point
+    mask = keys.shape[0] - 1
+    slot = (exit_ * 40503 + return_point * 9973) & np.int64(0x7FFFFFFF) & mask
+    while keys[slot] >= 0 and keys[slot] != key:
+        slot = (slot + 1) & mask
+    return slot
+
+
 @nb.njit(inline="always")
 def _find_pair(g, exit_, return_point):
     """First entry of an exit set at a return point, or -1."""
     keys = int64_at(g[G_KEYS], g[G_N_KEYS])
-    key = exit_ << 32 | return_point
-    mask = g[G_N_KEYS] - 1
-    slot = (exit_ * 40503 + return_point * 9973) & np.int64(0x7FFFFFFF) & mask
-    while keys[slot] >= 0:
-        if keys[slot] == key:
-            return np.int64(vector_at(g[G_VALUES], g[G_N_KEYS])[slot])
-        slot = (slot + 1) & mask
-    return np.int64(-1)
+    slot = slot_of_pair(keys, exit_, return_point)
+    if keys[slot] < 0:
+        return np.int64(-1)
+    return np.int64(vector_at(g[G_VALUES], g[G_N_KEYS])[slot])
 
 
 @nb.njit(inline="always")

@@ -13,7 +13,7 @@ from structgen.budget import Budget, spending
 from structgen.collector import paused
 from structgen.limits import Limits
 from structgen.masks import decode as k
-from structgen.masks.rows import FOUND, NO_STORE, compute
+from structgen.masks.rows import FOUND, NO_STORE, calls
 from structgen.masks.store import RowStore
 from structgen.masks.tokens import TokenTables
 from structgen.masks.walk import NO_ROOM
@@ -43,7 +43,8 @@ class MaskGrammar:
         self._limits = Limits()
         shared = None if library is None else library.store
         self.store: RowStore = RowStore(tokens, automaton, shared)
-        self._out = np.zeros(4, np.int64)
+        self._out = np.zeros(4, np.int64)  # what was found last: row, exit set, counters
+        self._found = int(self._out.ctypes.data)
         self._dirty = False
         self.block = np.zeros(k.G_LENGTH, np.int64)
         self.address = int(self.block.ctypes.data)
@@ -110,17 +111,30 @@ class MaskGrammar:
         """What one call of a matcher may spend on states and rows that it needs first."""
         return Budget(self.limits.step_seconds, self.limits.memory_bytes, name="step_seconds")
 
-    def resolve(self, answer: int, sequence: np.ndarray, budget: Budget) -> None:
-        """Compute what a kernel asked for in ``sequence``'s OUT fields."""
-        out0, out1, out2 = sequence[k.OUT0 : k.OUT2 + 1].tolist()
-        with self.tokens.lock, paused():
-            if answer == k.NEED_STATE:
-                self._build([out0], budget)
-            elif answer == k.NEED_LOCAL:
-                self.owner_of_state(out0)._compute_local(out0, out1, budget)
-            else:
-                self.owner_of_pair(out0, out1)._compute_resume(out0, out1, out2, budget)
-            self._publish()
+    def build(self, q: int, budget: Budget) -> None:
+        """Build state ``q``, or a goto, that a kernel asked for."""
+        with self.tokens.lock:
+            self._build([q], budget)
+
+    def fill(self, sequence: np.ndarray, arguments: tuple[int, int, int], budget: Budget) -> int:
+        """Fill a mask as the kernel does, and compute the rows that it asks for.
+
+        ``arguments``: what the kernel takes after the grammar, among them the address of
+        ``sequence``.
+        """
+        fill = k.calls().fill
+        with self.tokens.lock:
+            answer = fill(self.address, *arguments)
+            while answer in (k.NEED_STATE, k.NEED_LOCAL, k.NEED_RESUME):
+                out0, out1, out2 = sequence[k.OUT0 : k.OUT2 + 1].tolist()
+                if answer == k.NEED_STATE:
+                    self._build([out0], budget)
+                elif answer == k.NEED_LOCAL:
+                    self.owner_of_state(out0)._add_local(out0, out1, budget)
+                else:
+                    self.owner_of_pair(out0, out1)._add_resume(out0, out1, out2, budget)
+                answer = fill(self.address, *arguments)
+        return answer
 
     def _publish(self) -> None:
         """Tell the kernels of all threads where the tables are, before anything new is linked."""
@@ -129,38 +143,34 @@ class MaskGrammar:
                 masks.refresh()
 
     def _build(self, states: list[int], budget: Budget) -> None:
-        with spending(budget):
+        with spending(budget), paused():
             for q in states:
                 self.automaton.build(q)
-
-    def _compute_local(self, q: int, v: int, budget: Budget) -> None:
-        """Add the entry of state ``q`` with counter ``v``, unless another thread just did."""
-        store = self.store
-        if store.holds_local(q, v):
-            return
-        counted = self.automaton.counted.get(q)
-        if counted is not None and store.shared is not None:
-            store.reserve(0)
-            store.follow_states()
-            found = store.counted_entry(v, *counted)
-        else:
-            found = self._walk(q, v, -1, 0, budget)
         self._publish()
-        store.add_local(q, *found)
 
-    def _compute_resume(self, exit_: int, return_point: int, v: int, budget: Budget) -> None:
+    def _add_local(self, q: int, v: int, budget: Budget) -> None:
+        """Add the entry of state ``q`` with counter ``v``."""
+        counted = self.automaton.counted.get(q)
+        if counted is None or self.library is None:
+            self._walk(q, v, -1, 0, budget)
+        else:
+            self.store.follow_states()
+            self.store.reserve(0)
+            self._out[:] = self.library.store.counted_entry(v, *counted)
+        self._publish()
+        calls().link(self.store.address, q, 0, -1, self._found)
+
+    def _add_resume(self, exit_: int, return_point: int, v: int, budget: Budget) -> None:
         """Add the entry of exit set ``exit_`` at ``return_point`` with its saved counter ``v``."""
-        if not self.store.holds_resume(exit_, return_point, v):
-            found = self._walk(0, v, return_point, exit_, budget)
-            self._publish()
-            self.store.add_resume((exit_, return_point), *found)
+        self._walk(0, v, return_point, exit_, budget)
+        self._publish()
+        calls().link(self.store.address, 0, exit_, return_point, self._found)
 
-    def _walk(
-        self, q: int, v: int, return_point: int, exit_: int, budget: Budget
-    ) -> tuple[int, int, int, int]:
-        """Row, exit set, lowest and highest counter; states that are run into are built."""
+    def _walk(self, q: int, v: int, return_point: int, exit_: int, budget: Budget) -> None:
+        """Note row, exit set and counters in ``_out``; states that are run into are built."""
         store, tokens = self.store, self.tokens
         shared = store.shared or store
+        compute = calls().compute
         pending = 0
         while True:
             if self._dirty:
@@ -168,11 +178,10 @@ class MaskGrammar:
             store.follow_states()
             answer = compute(
                 self.address, store.address, shared.address, tokens.address,
-                shared.template_address, q, v, return_point, exit_, pending, self._out,
+                shared.template_address, q, v, return_point, exit_, pending, self._found,
             )  # fmt: skip
             if answer == FOUND:
-                row, onward, low, high = self._out.tolist()
-                return row, onward, low, high
+                return
             if answer == NO_ROOM:
                 tokens.enlarge()
                 pending = 0
@@ -190,16 +199,16 @@ class MaskGrammar:
             self._build([q], budget)
             v = int(self.automaton.states[q, LO])
             owner = self.owner_of_state(q)
-            owner._compute_local(q, v, budget)
-            self._publish()
+            if not owner.store.holds_local(q, v):
+                owner._add_local(q, v, budget)
             return owner.store.exit_of(int(owner.store.heads[q]), v)
 
     def ahead_resume(self, exit_: int, return_point: int) -> int:
         """Compute the row of an exit set where it returns; returns the exit set that follows."""
         with self.tokens.lock:
             owner = self.owner_of_pair(exit_, return_point)
-            owner._compute_resume(exit_, return_point, 0, self.budget())
-            self._publish()
+            if not owner.store.holds_resume(exit_, return_point, 0):
+                owner._add_resume(exit_, return_point, 0, self.budget())
             return owner.store.exit_of(owner.store.first_entry(exit_, return_point), 0)
 
     def owner_of_state(self, q: int) -> MaskGrammar:

@@ -6,12 +6,18 @@ of the library, which all grammars of a vocabulary share.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
 import numba as nb
 import numpy as np
 
+from structgen import budget
 from structgen.automaton.pointers import bytes_at, int32_at, int64_at, longs_at, vector_at
 from structgen.jit import kernel
 from structgen.masks import decode as k
+from structgen.masks.decode import slot_of_pair
 from structgen.masks.walk import (
     D_LENGTH,
     NO_ROOM,
@@ -67,8 +73,9 @@ SHARED = 1 << 30
     S_BITMAPS, S_N_BITMAPS, S_BITMAP_ROOM, S_EXITS, S_EXIT_HASHES, S_N_EXITS, S_EXIT_ROOM,
     S_EXIT_TABLE, S_EXIT_TABLE_SIZE, S_NODES, S_CLASSES, S_N_NODES, S_NODE_ROOM,
     S_LOOP_IDS, S_N_LOOP_IDS, S_LOOPS, S_N_LOOPS, S_LOOP_ROOM, S_LIST_LIMIT, S_MARK,
-) = range(32)  # fmt: skip
-S_LENGTH = 32
+    S_HEADS, S_N_HEADS, S_KEYS, S_KEY_ROOM, S_N_KEYS, S_VALUES,
+) = range(38)  # fmt: skip
+S_LENGTH = 38
 
 # What ``compute`` answers instead of a number of unbuilt states.
 FOUND, NO_STORE = 0, -2
@@ -76,10 +83,11 @@ FOUND, NO_STORE = 0, -2
 
 @kernel(nogil=True)
 def compute(grammar, store, shared, tokens, template, q, v, return_point, exit_, n_pending, out):
-    """Walk, and keep what was found: ``out`` int64 [4] = row, exit set, lowest, highest counter.
+    """Walk, and keep what was found: row, exit set, lowest, highest counter.
 
     ``grammar``, ``tokens`` and ``template`` are addresses of blocks, ``store`` and ``shared`` those
-    of the grammar's own store and the library's (the same one for the library itself). ``exit_`` is
+    of the grammar's own store and the library's (the same one for the library itself); ``out`` is
+    the address of int64 [4] for what was found. ``exit_`` is
     the exit set whose nodes are walked where there is a return point. With ``n_pending`` > 0 a walk
     goes on; with -1 only what the last walk found is kept.
 
@@ -144,10 +152,46 @@ def compute(grammar, store, shared, tokens, template, q, v, return_point, exit_,
         spans[: counts[0]], vector_at(t[T_TOKENS], t[T_N_TOKENS]), ranges[:n_ranges],
         vector_at(p[P_IDS], p[P_N_IDS]), vector_at(p[P_BITMAP], words), bitmap,
     )  # fmt: skip
-    out[0] = _intern_row(s, library, bitmap, words)
-    out[1] = _intern_exit(s, library, nodes[:n_exits], classes[:n_exits])
-    out[2], out[3] = track[0], track[1]
+    found = int64_at(out, 4)
+    found[0] = _intern_row(s, library, bitmap, words)
+    found[1] = _intern_exit(s, library, nodes[:n_exits], classes[:n_exits])
+    found[2], found[3] = track[0], track[1]
     return FOUND
+
+
+@kernel
+def link(store, q, exit_, return_point, found):
+    """Add an entry, of state ``q`` or, with a return point, of a pair; there is room for it.
+
+    ``found`` is the address of what :func:`compute` wrote.
+    """
+    s, new = int64_at(store, S_LENGTH), int64_at(found, 4)
+    n = s[S_N_ENTRIES]
+    entry = int32_at(s[S_ENTRIES], s[S_ENTRY_ROOM], 5)[n]
+    for i in range(4):
+        entry[i] = new[i]
+    firsts, at = vector_at(s[S_HEADS], s[S_N_HEADS]), q
+    if return_point >= 0:
+        firsts = vector_at(s[S_VALUES], s[S_KEY_ROOM])
+        keys = int64_at(s[S_KEYS], s[S_KEY_ROOM])
+        key = exit_ << 32 | return_point
+        at = slot_of_pair(keys, exit_, return_point)
+        if keys[at] < 0:
+            keys[at] = key
+            s[S_N_KEYS] += 1
+    entry[4] = firsts[at]
+    s[S_N_ENTRIES] = n + 1
+    firsts[at] = n
+
+
+@kernel
+def place_pairs(old_keys, old_values, keys, values):
+    """Enter the pairs of one hash table and their entries into a larger one."""
+    for i in range(old_keys.shape[0]):
+        key = old_keys[i]
+        if key >= 0:
+            slot = slot_of_pair(keys, key >> 32, key & 0xFFFFFFFF)
+            keys[slot], values[slot] = key, old_values[i]
 
 
 @kernel
@@ -183,12 +227,13 @@ def _without_repetition(ascending, out):
 
 @nb.njit(inline="always")
 def _has_room(s, n_exits):
-    """Is there room for one entry, one row of either kind and one exit set of that many nodes?"""
+    """Is there room for an entry, a pair, a row of either kind, an exit set of so many nodes?"""
     return (
         s[S_N_ENTRIES] < s[S_ENTRY_ROOM]
         and s[S_N_ROWS] < s[S_ROW_ROOM]
         and s[S_N_LISTS] + s[S_LIST_LIMIT] <= s[S_LIST_ROOM]
         and s[S_N_BITMAPS] < s[S_BITMAP_ROOM]
+        and 2 * s[S_N_KEYS] < s[S_KEY_ROOM]
         and s[S_N_EXITS] < s[S_EXIT_ROOM]
         and s[S_N_LOOPS] < s[S_LOOP_ROOM]
         and s[S_N_NODES] + n_exits <= s[S_NODE_ROOM]
@@ -428,3 +473,17 @@ def to_bitmap(ids, bitmap):
     bitmap[:] = 0
     for token in ids:
         bitmap[token >> 5] |= np.int32(np.uint32(1) << np.uint32(token & 31))
+
+
+class Calls(NamedTuple):
+    """Kernels as functions of integers, as in :class:`structgen.masks.decode.Calls`."""
+
+    compute: Callable[..., int]
+    link: Callable[[int, int, int, int, int], None]
+
+
+@cache
+def calls() -> Calls:
+    """Load or compile them, once in a process."""
+    with budget.untimed():
+        return Calls(compute.compile((nb.int64,) * 11), link.compile((nb.int64,) * 5))

@@ -25,8 +25,8 @@ Row and exit ids: 0 is the empty one; ids with bit 30 belong to the library's st
 grammars of a vocabulary share. Rows and exit sets are found by their hashes (``row_hashes`` int64
 [n], ``row_table`` int32 [2**k]; for exit sets alike). ``loops`` keeps byte sets (``loops.py``).
 
-All but ``heads``, ``keys`` and ``values`` are written by the kernels of ``rows.py``, which find
-them through the store's block. An entry is linked last, so that a reader never meets half of one.
+They are written by the kernels of ``rows.py``, which find them through the store's block. An entry
+is linked last, so that a reader never meets half of one.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from __future__ import annotations
 import numpy as np
 
 from structgen.automaton.tables import Automaton
+from structgen.masks import decode as k
 from structgen.masks import rows as r
 from structgen.masks import walk as w
 from structgen.masks.counted import bounds
@@ -71,9 +72,13 @@ _PLACES = {
     "classes": (r.S_CLASSES, r.S_NODE_ROOM),
     "loops": (r.S_LOOPS, r.S_LOOP_ROOM),
     "loop_ids": (r.S_LOOP_IDS, r.S_N_LOOP_IDS),
+    "heads": (r.S_HEADS, r.S_N_HEADS),
+    "keys": (r.S_KEYS, r.S_KEY_ROOM),
+    "values": (r.S_VALUES, r.S_KEY_ROOM),
 }
 # Tables that fill gets from the grammar's block: whoever keeps their addresses must be told.
 _READ = ("entries", "rows", "lists", "bitmaps")
+_KEYS = 128  # of a new store
 
 
 class RowStore:
@@ -111,7 +116,6 @@ class RowStore:
         self.block = np.zeros(r.S_LENGTH, np.int64)
         self.address = int(self.block.ctypes.data)
         self._out = np.zeros(4, np.int64)
-        self.n_keys = 0
         self.block[r.S_MARK] = SHARED if shared is None else 0
         # A list costs four bytes a token, a bitmap a bit for each of the vocabulary's.
         self.block[r.S_LIST_LIMIT] = max(8, self.words // 8)
@@ -119,15 +123,15 @@ class RowStore:
         self.block[[r.S_N_ROWS, r.S_N_EXITS, r.S_N_LOOPS]] = 1
         # All tables are parts of two arrays at first: many grammars are small and soon gone.
         n = max(128, 2 * automaton.n_states)
-        free = np.full(768 + 2 * n, -1, np.int32)
-        address, at = int(free.ctypes.data), 0
+        free = np.full(3 * _KEYS + 384 + 2 * n, -1, np.int32)
+        address, at = int(free.ctypes.data), 2 * _KEYS
+        self._place("keys", free[:at].view(np.int64), address)
         for name, size in (
-            ("keys", 256), ("values", 128), ("row_table", 256), ("exit_table", 128), ("heads", n),
+            ("values", _KEYS), ("row_table", 256), ("exit_table", 128), ("heads", n),
             ("loop_ids", n),
         ):  # fmt: skip
             self._place(name, free[at : at + size], address + 4 * at)
             at += size
-        self.keys = self.keys.view(np.int64)
         space = np.zeros(_START + 4 * self.words, np.uint8)
         address, at = int(space.ctypes.data), 0
         for name, dtype, columns, room, _ in _TABLES:
@@ -174,7 +178,7 @@ class RowStore:
 
     def first_entry(self, exit_: int, return_point: int) -> int:
         """The first entry of a pair, or -1."""
-        return int(self.values[self._probe(exit_ << 32 | return_point)])
+        return int(self.values[k.slot_of_pair(self.keys, exit_, return_point)])
 
     def exit_of(self, entry: int, v: int) -> int:
         """The exit set of the entry for counter ``v``, from that one on; there is one."""
@@ -188,21 +192,6 @@ class RowStore:
                 return True
             entry = following
         return False
-
-    def add_local(self, q: int, row: int, exit_: int, low: int, high: int) -> None:
-        """Link what was found for state ``q`` with a counter in [low, high]."""
-        self.heads[q] = self._add_entry(row, exit_, low, high, int(self.heads[q]))
-
-    def add_resume(self, pair: tuple[int, int], row: int, onward: int, low: int, high: int) -> None:
-        """Link what was found for an exit set at a return point."""
-        slot = self._slot(pair[0] << 32 | pair[1])
-        self.values[slot] = self._add_entry(row, onward, low, high, int(self.values[slot]))
-
-    def _add_entry(self, row: int, exit_: int, low: int, high: int, after: int) -> int:
-        n = self.n_entries
-        self.entries[n] = (row, exit_, low, high, after)
-        self.block[r.S_N_ENTRIES] = n + 1
-        return n
 
     def counted_entry(self, v: int, lowest: int, highest: int) -> tuple[int, int, int, int]:
         """Row, exit set and counters inside a string of bounded length, kept by the library."""
@@ -251,7 +240,7 @@ class RowStore:
     # -- growing --------------------------------------------------------------------------------
 
     def reserve(self, n_exits: int) -> None:
-        """Make room for one entry, a row of either kind and an exit set of ``n_exits`` nodes."""
+        """Make room for an entry, a pair, a row of either kind, an exit set of so many nodes."""
         b = self.block
         extra = {r.S_N_LISTS: int(b[r.S_LIST_LIMIT]), r.S_N_NODES: n_exits}
         grown = False
@@ -272,6 +261,13 @@ class RowStore:
                 table = np.full(1 << (2 * len(hashes)).bit_length(), -1, np.int32)
                 r.place_hashes(hashes, 1, int(b[used]), table)
                 self._place(name, table)
+        if 2 * int(b[r.S_N_KEYS]) >= len(self.keys):
+            keys = np.full(2 * len(self.keys), -1, np.int64)
+            values = np.full(len(keys), -1, np.int32)
+            r.place_pairs(self.keys, self.values, keys, values)
+            self._place("keys", keys)
+            self._place("values", values)
+            grown = True
         if grown:
             self.on_grow()
 
@@ -285,34 +281,5 @@ class RowStore:
                 self._place(name, larger)
             self.on_grow()
 
-    def _slot(self, key: int) -> int:
-        """The hash slot of ``key``, taken for it if it is new."""
-        if 2 * self.n_keys >= len(self.keys):
-            old_keys, old_values = self.keys, self.values
-            self.keys = np.full(2 * len(old_keys), -1, np.int64)
-            self.values = np.full(2 * len(old_keys), -1, np.int32)
-            for k, value in zip(old_keys.tolist(), old_values.tolist(), strict=True):
-                if k >= 0:
-                    slot = self._probe(k)
-                    self.keys[slot], self.values[slot] = k, value
-            self.on_grow()
-        slot = self._probe(key)
-        if self.keys[slot] < 0:
-            self.keys[slot] = key
-            self.n_keys += 1
-        return slot
-
-    def _probe(self, key: int) -> int:
-        mask = len(self.keys) - 1
-        slot = hash_pair(key) & mask
-        while self.keys[slot] >= 0 and self.keys[slot] != key:
-            slot = (slot + 1) & mask
-        return slot
-
     def on_grow(self) -> None:
         """Called after an array was replaced; whoever keeps addresses overrides it."""
-
-
-def hash_pair(key: int) -> int:
-    """The hash of ``exit << 32 | return point``; the kernels compute the same."""
-    return ((key >> 32) * 40503 + (key & 0xFFFFFFFF) * 9973) & 0x7FFFFFFF
