@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from structgen.masks.tokens import TokenTables
 from structgen.matcher import Matcher
 from structgen.regular.charset import has_surrogate
 from structgen.schema.compile import add_schema
+from structgen.schema.document import snapshot
 from structgen.schema.library import Library
 from structgen.schema.options import SchemaOptions
 from structgen.vocabulary import Vocabulary
@@ -150,12 +152,14 @@ class CompiledGrammar:
         """
         if self._source["options"] is None:
             raise StructgenError("a grammar with a resolver function cannot be serialized")
+        text = self._source["text"]
         return write_json(
             {
                 "structgen": FORMAT_VERSION,
                 "vocabulary": self.vocabulary.fingerprint,
                 "limits": asdict(self._limits),
                 **self._source,
+                "text": text() if callable(text) else text,
             }
         ).encode()
 
@@ -278,11 +282,16 @@ class Compiler:
 
         def build() -> CompiledGrammar:
             library, shared = self._library(whitespace, escapes)
+            own = snapshot(schema)  # the caller may change the dict later
+            lazily = own is not None
             with self._automaton(library.automaton) as automaton:
-                start, warnings = add_schema(automaton, library, schema, self.limits, chosen)
+                start, warnings = add_schema(
+                    automaton, library, own if lazily else schema, self.limits, chosen,
+                    lazily=lazily,
+                )  # fmt: skip
                 masks = MaskGrammar(self._tokens, automaton, shared)
-            # As text: the caller may change the dict later.
-            source = {"kind": "json_schema", "text": write_json(schema), "options": settings}
+            text = partial(write_json, own) if lazily else write_json(schema)
+            source = {"kind": "json_schema", "text": text, "options": settings}
             return self._finish(masks, start, source, warnings, started)
 
         if self._cache_bytes <= 0 or settings is None:

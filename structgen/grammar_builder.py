@@ -63,7 +63,7 @@ class GrammarBuilder:
             options.pop("escapes", None)
             start, warnings = add_schema(
                 self.automaton, self.library, read_json(embedded.value), self.limits,
-                SchemaOptions(**options),
+                SchemaOptions(**options), lazily=True,
             )  # fmt: skip
             self.warnings += warnings
             return start

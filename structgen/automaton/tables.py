@@ -230,6 +230,13 @@ class Automaton:
         self._builders[q] = builder
         return q
 
+    def new_states(self, n: int, builder: Callable[[int], object]) -> int:
+        """Allocate ``n`` states, each of which ``builder`` builds; returns the first."""
+        q = self.reserve_states(n)
+        self.states[q : q + n] = (UNBUILT, 0, 0, NO_LIMIT, -1)
+        self.defer(range(q, q + n), builder)
+        return q
+
     def reserve_state(self, *, lo: int = 0, hi: int = NO_LIMIT) -> int:
         """Allocate a state that the caller gives its edges before anything can enter it."""
         q = self.reserve_states(1)

@@ -123,7 +123,9 @@ class Algebra:
         masks: Callable[[int, int], int],
         terms: Callable[[Iterable[int]], int],
     ) -> Formula:
-        given = [f for f in dict.fromkeys(formulas) if f != unit]
+        given = list(formulas)
+        if len(given) > 1:
+            given = [f for f in dict.fromkeys(given) if f != unit]
         if len(given) <= 1:
             return given[0] if given else unit
         null, boolean = unit[:2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Any
 
 from structgen import budget
@@ -30,6 +30,7 @@ from structgen.schema.library import Library
 from structgen.schema.node import Node, Reader, Unsupported
 from structgen.schema.objects import ObjectFrame
 from structgen.schema.options import SchemaOptions
+from structgen.schema.plain import Place
 from structgen.schema.satisfy import Conjunct, Satisfiability, is_unique
 from structgen.schema.scalars import Scalars
 from structgen.schema.unique import UniqueFrame
@@ -38,18 +39,29 @@ from structgen.schema.verdicts import verdict_entries
 
 
 def add_schema(
-    automaton: Automaton, library: Library, schema: Any, limits: Limits, options: SchemaOptions
+    automaton: Automaton,
+    library: Library,
+    schema: Any,
+    limits: Limits,
+    options: SchemaOptions,
+    *,
+    lazily: bool = False,
 ) -> tuple[int, list[str]]:
     """Add the frames of a schema to an automaton that begins with the library's.
 
-    Returns the start state and warnings. Everything the schema says is read and checked here;
-    frames are built when a text first enters them.
+    Returns the start state and warnings. Everything the schema says is checked here; frames are
+    built when a text first enters them. With ``lazily``, nobody changes ``schema`` any more, and
+    what a look finds in order is read only then, too (see :mod:`structgen.schema.plain`).
     """
+    # Other documents are the caller's, who may change them.
+    lazily = lazily and not options.formats and options.resources is None
     left_out: set[str] = set()
     while True:
         try:
             with paused():
-                builder = SchemaBuilder(automaton, library, schema, limits, options, left_out)
+                builder = SchemaBuilder(
+                    automaton, library, schema, limits, options, left_out, lazily=lazily
+                )
                 return builder.start(), builder.reader.warnings
         except UnsupportedSchemaError as error:
             # Whether uniqueItems can be enforced is known once the items are.
@@ -69,13 +81,18 @@ class SchemaBuilder:
         limits: Limits,
         options: SchemaOptions,
         left_out: Set[str] = frozenset(),
+        *,
+        lazily: bool = False,
     ) -> None:
-        """``left_out``: pointers of subschemas whose ``uniqueItems`` is not enforced."""
+        """``left_out``: pointers of subschemas whose ``uniqueItems`` is not enforced.
+
+        ``lazily``: plain subschemas are read when they are needed.
+        """
         if not isinstance(schema, dict | bool):
             raise SchemaError(f"a schema is an object or a boolean, not {shown(schema)}")
         found = survey(schema, limits)
         self.automaton, self.library = automaton, library
-        self.limits, self.options = limits, options
+        self.limits, self.options, self.lazily = limits, options, lazily
         self.algebra = Algebra()
         self.reader = Reader(
             Document(schema, options.resources, found),
@@ -101,23 +118,45 @@ class SchemaBuilder:
             vars(part).clear()
 
     def _check_places(self) -> None:
-        """Read every place that a value can reach; raise for what is not enforced."""
-        queue, seen = [self.root], {id(self.root)}
+        """Look at every place that a value can reach; raise for what is not enforced."""
+        queue: list[Node | Place] = [self.root]
+        seen = {id(self.root.raw)}
         checked: set[tuple[int, int]] = set()  # types and type formulas
-        for place in queue:
-            formula = self.reader.place_formula(place)
-            for slot in (NUMBER, STRING, ARRAY, OBJECT):
-                i = formula[slot]
-                if i <= TRUE or (slot, i) in checked:
-                    continue
-                checked.add((slot, i))
-                atoms = self.algebra.atoms(i)
-                self._check(slot, i, atoms, place)
-                for atom in atoms if slot >= ARRAY else ():
-                    for child in _children(atom):
-                        if id(child) not in seen:
-                            seen.add(id(child))
-                            queue.append(child)
+        for k, place in enumerate(queue):
+            if not k % 64:
+                budget.check("the subschemas")
+            below: Iterable[Node | Place] | None = None
+            if self.lazily:
+                below = self._look(place)
+            if below is None:
+                below = self._read(place, checked)
+            for child in below:
+                raw = child.raw if isinstance(child, Node) else child[0]
+                if id(raw) not in seen:
+                    seen.add(id(raw))
+                    queue.append(child)
+
+    def _look(self, place: Node | Place) -> Iterable[Place] | None:
+        """The places within one that is plain; None for any other."""
+        if isinstance(place, Node):
+            if place.is_read or not isinstance(place.raw, dict):
+                return None
+            place = (place.raw, place.pointer)
+        return self.reader.look(*place)
+
+    def _read(self, place: Node | Place, checked: set[tuple[int, int]]) -> Iterator[Node]:
+        """Check what a place's formula says; the places within."""
+        node = place if isinstance(place, Node) else self.reader.node(*place)
+        formula = self.reader.place_formula(node)
+        for slot in (NUMBER, STRING, ARRAY, OBJECT):
+            i = formula[slot]
+            if i <= TRUE or (slot, i) in checked:
+                continue
+            checked.add((slot, i))
+            atoms = self.algebra.atoms(i)
+            self._check(slot, i, atoms, node)
+            for atom in atoms if slot >= ARRAY else ():
+                yield from _children(atom)
 
     def _check(self, slot: int, i: int, atoms: Sequence[Any], place: Node) -> None:
         """:meth:`_check_formula`, with the place in its errors."""

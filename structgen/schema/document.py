@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import marshal
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin
 
+from structgen.collector import paused
 from structgen.errors import LimitExceeded, SchemaError, UnsupportedSchemaError
 from structgen.limits import Limits
 
@@ -43,6 +45,15 @@ def escape(token: str) -> str:
     return token
 
 
+def snapshot(schema: Any) -> Any:
+    """A copy that nobody else changes; None where a value is not plainly JSON's."""
+    try:
+        with paused():
+            return marshal.loads(marshal.dumps(schema))
+    except (ValueError, EOFError, TypeError):  # such as a Decimal, or too deep
+        return None
+
+
 class Survey(NamedTuple):
     """What a document has below its root.
 
@@ -66,24 +77,19 @@ def survey(schema: Any, limits: Limits) -> Survey:
             raise LimitExceeded(limit="nesting", value=limits.nesting, where=shown)
         below: list[Any] = []
         for value in level:
-            if isinstance(value, dict):
-                mixed |= depth > 1 and "$schema" in value
-                if depth > 1 and not named and not _NAMES.isdisjoint(value):
-                    named = any(isinstance(value.get(name), str | bool) for name in _NAMES)
-                for key in value:
-                    if not isinstance(key, str):
-                        where = _pointer_to(schema, value)
-                        raise SchemaError(f"object key {key!r} is not a string", pointer=where)
-                    size += len(key) + 2
-                items = value.values()
-            else:
-                items = value
             size += 2 * len(value)
+            items: Iterable[Any] = value
+            if isinstance(value, dict):
+                if depth > 1 and not _MARKS.isdisjoint(value):
+                    mixed |= "$schema" in value
+                    named |= any(isinstance(value.get(name), str | bool) for name in _NAMES)
+                size += _size_of_keys(value, schema)
+                items = value.values()
             for item in items:
                 kind = type(item)
                 if kind is str:
                     size += len(item) + 2
-                elif isinstance(item, dict | list):
+                elif kind is dict or kind is list or isinstance(item, dict | list):
                     below.append(item)
                 else:
                     size += _scalar_size(item, schema, value)
@@ -91,6 +97,15 @@ def survey(schema: Any, limits: Limits) -> Survey:
             raise LimitExceeded(limit="schema_bytes", value=limits.schema_bytes, where="the schema")
         level = below
     return Survey(mixed, named)
+
+
+def _size_of_keys(value: dict[Any, Any], schema: Any) -> int:
+    try:
+        return len("".join(value)) + 2 * len(value)
+    except TypeError:
+        key = next(key for key in value if not isinstance(key, str))
+        where = _pointer_to(schema, value)
+        raise SchemaError(f"object key {key!r} is not a string", pointer=where) from None
 
 
 def _scalar_size(value: Any, schema: Any, holder: Any) -> int:
@@ -133,6 +148,7 @@ def shown(value: Any) -> str:
 
 # Keywords that give a subschema a name, or let references to it depend on the way there.
 _NAMES = frozenset(("$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"))
+_MARKS = _NAMES | {"$schema"}
 
 # Keywords whose value is a subschema or a list of them, and those whose value maps names to them.
 _SUBSCHEMAS = {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from structgen.automaton.step import BASE, MAP, NO_LIMIT
-from structgen.automaton.tables import NO_EDGE, Automaton, Edge, classes_of, push
+from structgen.automaton.tables import NO_EDGE, ONE_CLASS, Automaton, Edge, classes_of, pop, push
 
 WHITESPACE = b" \t\n\r"
 
@@ -78,13 +78,25 @@ class Frames:
         a.set_row(q, a.class_map(classes_of(*firsts)), base)
         return q
 
-    def final(self, cls: int, *, hi: int = NO_LIMIT) -> int:
-        """A state that ends its frame with class ``cls``; entered with a counter up to ``hi``."""
-        state = self._finals.get((cls, hi))
-        if state is None:
-            state = self._finals[cls, hi] = self.automaton.reserve_state(hi=hi)
-            self.automaton.set_final(state, cls)
-        return state
+    def final(self, cls: int) -> int:
+        """A state that ends its frame with class ``cls``."""
+        return self.finals([(cls, NO_LIMIT)])[0]
+
+    def finals(self, ends: Sequence[tuple[int, int]]) -> list[int]:
+        """For each class and counter, a state that ends its frame with this class.
+
+        It is entered with counters up to the given one.
+        """
+        known, a = self._finals, self.automaton
+        new = [end for end in dict.fromkeys(ends) if end not in known]
+        if new:
+            first = a.reserve_states(len(new))
+            base = a.add_edges([pop(cls) for cls, _ in new])
+            a.states[first : first + len(new)] = [
+                (ONE_CLASS, base + k, 0, hi, cls) for k, (cls, hi) in enumerate(new)
+            ]
+            known.update(zip(new, range(first, first + len(new)), strict=True))
+        return [known[end] for end in ends]
 
     def value(self, entries: Sequence[Entry], return_point: int) -> list[ByteEdge]:
         """The edges that begin a value which returns to ``return_point``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from structgen.limits import Limits
 from structgen.regular.dfa import DFA, any_string, combine, literals
 from structgen.schema.algebra import NOTHING, STRING, Formula
 from structgen.schema.atoms import ObjectShape
+from structgen.schema.frames import Frames
 from structgen.schema.keys import Key, Names, key_block
 from structgen.schema.library import Library
 from structgen.schema.satisfy import Conjunct, Satisfiability
@@ -121,48 +122,38 @@ class KeySpace:
 
     # -- automata -------------------------------------------------------------------------------
 
-    def block(
-        self,
-        choices: Sequence[Choice],
-        library: Library,
-        final: Callable[[int, int], int],
-    ) -> Lifted | Names:
-        """The names that ``choices`` allow; a name ends its frame with its choice's class.
-
-        ``final(cls, limit)`` is a state that ends a frame with class ``cls``.
-        """
+    def block(self, choices: Sequence[Choice], library: Library, frames: Frames) -> Lifted | Names:
+        """The names that ``choices`` allow; a name ends its frame with its choice's class."""
+        finals = frames.finals([(c.end, c.limit) for c in choices])
         if self.is_plain:
             others = any(c.name is None for c in choices)
             keys: list[Key] = [(name, None, -1) for name in self.order] if others else []
             keys += (
-                (c.name, move(final(c.end, c.limit)), c.limit)
-                for c in choices
+                (c.name, move(final), c.limit)
+                for c, final in zip(choices, finals, strict=True)
                 if c.name is not None
             )
             return key_block(keys, library, others=others)
         n = len(self.order)
         index = {name: i for i, name in enumerate(self.order)}
-        by_class: dict[int, Choice] = {
-            (index[c.name] if c.name is not None else n + c.kind): c for c in choices
+        by_class = {
+            (index[c.name] if c.name is not None else n + c.kind): (final, c.limit)
+            for c, final in zip(choices, finals, strict=True)
         }
-        return self._pattern_block(by_class, library, final)
+        return self._pattern_block(by_class, library)
 
-    def _pattern_block(
-        self,
-        by_class: Mapping[int, Choice],
-        library: Library,
-        final: Callable[[int, int], int],
-    ) -> Lifted:
+    def _pattern_block(self, by_class: Mapping[int, tuple[int, int]], library: Library) -> Lifted:
+        """``by_class``: the state that a name ends in and its highest counter, by class."""
         assert self._dfa is not None
         dfa = combine([self._dfa], lambda c: c[0] if c[0] in by_class else -1)
         classes = dfa.final.tolist()
         quotes: list[Edge] = []
         limits = np.full(dfa.n_states, -1, np.int64)
         for s, cls in enumerate(classes):
-            choice = by_class.get(cls)
-            quotes.append(NO_EDGE if choice is None else move(final(choice.end, choice.limit)))
-            if choice is not None:
-                limits[s] = choice.limit
+            found = by_class.get(cls)
+            quotes.append(NO_EDGE if found is None else move(found[0]))
+            if found is not None:
+                limits[s] = found[1]
         # A name may be begun where one of its continuations may.
         tails = np.repeat(np.arange(dfa.n_states), np.diff(dfa.offsets))
         while True:

@@ -112,7 +112,7 @@ class Library:
         comma = frames.position(lambda: key)
         after = frames.position(lambda: [(b",", move(comma)), close])
         after_value = a.new_return([(after, 0)])
-        a.alias(q, a.built(frames.position(lambda: [*key, close])))
+        frames.set_position(q, [*key, close])
 
     def _build_array(self, frames: Frames, q: int) -> None:
         a = self.automaton
@@ -121,7 +121,7 @@ class Library:
         after_item = a.new_return([(after, 0)])
         item = frames.value(self.any_value, after_item)
         comma = frames.position(lambda: item)
-        a.alias(q, a.built(frames.position(lambda: [*item, close])))
+        frames.set_position(q, [*item, close])
 
 
 def _whitespace(automaton: Automaton, kind: str, longest: int) -> Whitespace:

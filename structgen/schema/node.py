@@ -29,13 +29,12 @@ from structgen.schema.atoms import (
 )
 from structgen.schema.document import Document, escape, shown
 from structgen.schema.options import SchemaOptions
+from structgen.schema.plain import KNOWN, TYPES, Looks, Place
 from structgen.schema.unevaluated import Evaluated, asked, evaluated_parts, unevaluated
 
 # What a step of a node's plan combines: the formulas of subschemas of the same value.
 Combine = Callable[[list[Formula]], Formula]
 Step = tuple[Combine, list["Node"]]
-
-TYPES = ("null", "boolean", "number", "integer", "string", "array", "object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,9 @@ class Reader:
         self.warnings: list[str] = []
         self._n_read = 0
         self._places: dict[int, Formula] = {}
-        self._nodes: dict[int, Node] = {}
+        self._nodes: dict[int, Node | None] = {}  # None: counted, not asked for yet
+        self._alike: dict[object, Node] = {}
+        self.looks = Looks(document, limits.literal_length)
         self.true = Node(True, "#", ANYTHING, is_read=True)
         self.false = Node(False, "#", NOTHING, is_read=True)
         self._keywords: dict[str, Callable[[Node, Any], None]] = {
@@ -124,13 +125,30 @@ class Reader:
             )
         found = self._nodes.get(id(raw))
         if found is None:
-            if len(self._nodes) >= self.limits.schema_nodes:
-                raise LimitExceeded(
-                    limit="schema_nodes", value=self.limits.schema_nodes, where=pointer
-                )
-            dialect = self.document.dialect_at(raw)
-            found = self._nodes[id(raw)] = Node(raw, pointer, dialect=dialect)
+            if id(raw) not in self._nodes:
+                self._admit(raw, pointer)
+            key = self.looks.scalar_key(raw)
+            found = self._alike.get(key)
+            if found is None:
+                found = Node(raw, pointer, dialect=self.document.dialect_at(raw))
+                if key is not None:
+                    self._alike[key] = found
+            self._nodes[id(raw)] = found
         return found
+
+    def look(self, raw: dict[str, Any], pointer: str) -> list[Place] | None:
+        """The subschemas within one that can be read later; None where it must be read now."""
+        found = self.looks.look(raw, pointer)
+        for below, at in found or ():
+            if id(below) not in self._nodes:
+                self._admit(below, at)
+        return found
+
+    def _admit(self, raw: dict[str, Any], pointer: str) -> None:
+        """Count one more subschema."""
+        if len(self._nodes) >= self.limits.schema_nodes:
+            raise LimitExceeded(limit="schema_nodes", value=self.limits.schema_nodes, where=pointer)
+        self._nodes[id(raw)] = None
 
     def _child(self, parent: Node, keyword: str, raw: Any) -> Node:
         return self.node(raw, f"{parent.pointer}/{keyword}")
@@ -240,7 +258,7 @@ class Reader:
             return
         seen: set[str] = set()
         for keyword, value in raw.items():
-            if keyword not in _KNOWN:
+            if keyword not in KNOWN:
                 continue
             if node.dialect < _SINCE.get(keyword, 0) or node.dialect > _UNTIL.get(keyword, 9999):
                 continue  # unknown to the draft, so an annotation
@@ -638,14 +656,6 @@ _GROUPS = {
     "minItems": "_array",
     "maxItems": "_array",
 }
-
-# All keywords that are read; others are annotations.
-_KNOWN = frozenset(_GROUPS) | {
-    "$dynamicRef", "$recursiveRef", "$ref", "allOf", "anyOf", "const", "dependencies",
-    "dependentRequired", "dependentSchemas", "disallow", "enum", "extends", "format", "if",
-    "multipleOf", "not", "oneOf", "pattern", "type", "unevaluatedItems", "unevaluatedProperties",
-    "uniqueItems",
-}  # fmt: skip
 
 
 def exact(value: Any) -> Decimal:

@@ -8,6 +8,7 @@ the counter is not past the last property that its beginning can still become.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from structgen.automaton.step import NO_LIMIT
@@ -16,15 +17,16 @@ from structgen.schema.algebra import Formula
 from structgen.schema.base import Builder
 from structgen.schema.frames import ByteEdge, Entry
 from structgen.schema.keyspace import Choice, KeySpace
+from structgen.schema.node import Node
 from structgen.schema.satisfy import Conjunct, property_order
 
 
 @dataclass(frozen=True, slots=True)
 class _Property:
     name: str
-    formula: Formula
+    place: Node | Formula  # what the value must satisfy; a node that was not read yet
     required: bool
-    possible: bool  # some value satisfies the formula
+    possible: bool  # some value satisfies it
 
 
 class ObjectFrame:
@@ -42,10 +44,12 @@ class ObjectFrame:
         required = {name for shape in self.shapes for name in shape.required}
         self.properties: list[_Property] = []
         for name in property_order(self.shapes):
-            formula = sat.property_formula(self.shapes, name)
-            self.properties.append(
-                _Property(name, formula, name in required, sat.is_satisfiable(formula))
-            )
+            place: Node | Formula | None = sat.unread_property(self.shapes, name)
+            possible = place is not None
+            if place is None:
+                place = sat.property_formula(self.shapes, name)
+                possible = sat.is_satisfiable(place)
+            self.properties.append(_Property(name, place, name in required, possible))
         order = [p.name for p in self.properties]
         self.keys = KeySpace(sat, self.shapes, order, self.builder.limits)
         # The kinds of undeclared names that may come, with what their values must satisfy.
@@ -65,7 +69,8 @@ class ObjectFrame:
         self._comma: list[int | None] = [None] * n
         self._quotes: list[ByteEdge | None] = [None] * n
         self._return: list[int | None] = [None] * n
-        self._colons: dict[tuple[Formula, int], int] = {}
+        self._colons: dict[tuple[Node | Formula, int], int] = {}
+        self._after_colon: dict[int, tuple[Node | Formula, int]] = {}
 
     def _build_start(self, q: int) -> None:
         self._prepare()
@@ -121,25 +126,27 @@ class ObjectFrame:
             names = self._segment(s)
             # Where only one property can come next, the counter says nothing.
             single = len(names) == 1 and not last
+            others = self.others if last else []
+            following = [s + 1 if p.required else s for _, p in names]
+            colons = self._colon_states(
+                [(formula, s) for _, formula in others]
+                + [(p.place, after) for (_, p), after in zip(names, following, strict=True)]
+            )
             choices: list[Choice] = []
             gotos: list[tuple[int, int]] = [(-1, 0)]
-            for kind, formula in self.others if last else ():
-                colon = (self._colon_state(formula, s), set_counter(len(self.properties)))
+            for (kind, _), colon in zip(others, colons[: len(others)], strict=True):
+                goto = (colon, set_counter(len(self.properties)))
                 if self.keys.is_plain:
-                    gotos[0] = colon
+                    gotos[0] = goto
                     choices.append(Choice(None, kind, 0))
                 else:
                     choices.append(Choice(None, kind, len(gotos)))
-                    gotos.append(colon)
-            for i, p in names:
+                    gotos.append(goto)
+            for (i, p), colon in zip(names, colons[len(others) :], strict=True):
                 limit = NO_LIMIT if single or p.required else i
                 choices.append(Choice(p.name, 0, len(gotos), limit))
-                following = s + 1 if p.required else s
-                gotos.append((self._colon_state(p.formula, following), set_counter(i + 1)))
-            final = self.builder.frames.final
-            block = self.keys.block(
-                choices, self.builder.library, lambda cls, limit: final(cls, hi=limit)
-            )
+                gotos.append((colon, set_counter(i + 1)))
+            block = self.keys.block(choices, self.builder.library, self.builder.frames)
             back = self.automaton.new_return(gotos)
             state = block.place(self.automaton)
             edge = self._quotes[s] = (b'"', push(back, state, inherit=True))
@@ -147,18 +154,20 @@ class ObjectFrame:
 
     # -- after a name ---------------------------------------------------------------------------
 
-    def _colon_state(self, formula: Formula, following: int) -> int:
-        key = (formula, following)
-        state = self._colons.get(key)
-        if state is None:
-            state = self._colons[key] = self.automaton.new_state(
-                lambda q: self._build_colon(q, formula, following)
-            )
-        return state
+    def _colon_states(self, wanted: Sequence[tuple[Node | Formula, int]]) -> list[int]:
+        """States after a name: what its value must satisfy, and the segment that follows."""
+        known = self._colons
+        new = [key for key in dict.fromkeys(wanted) if key not in known]
+        first = self.automaton.new_states(len(new), self._build_colon)
+        for q, key in enumerate(new, first):
+            known[key], self._after_colon[q] = q, key
+        return [known[key] for key in wanted]
 
-    def _build_colon(self, q: int, formula: Formula, following: int) -> None:
+    def _build_colon(self, q: int) -> None:
         # With the colon's first mask come tokens that hold the beginning of the value.
         frames = self.builder.frames
+        place, following = self._after_colon[q]
+        formula = place if isinstance(place, tuple) else self.builder.sat.node_formula(place)
         edges = frames.value(self.builder.entries(formula), self._return_point(following))
         frames.set_position(q, [(b":", move(frames.place(edges)))])
 

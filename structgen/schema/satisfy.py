@@ -245,6 +245,19 @@ class Satisfiability:
         """What the value of a property of this name must satisfy."""
         return self.algebra.conjunction(self.shape_property(shape, name) for shape in conjunct)
 
+    def unread_property(self, conjunct: Conjunct, name: str) -> Node | None:
+        """The node that says all about a property of this name, if it need not be read yet.
+
+        Some value satisfies it. None where more than a look says what the value must satisfy.
+        """
+        if len(conjunct) > 1 or not self.reader.options.additional_properties:
+            return None
+        shape = conjunct[0]
+        node = shape.properties.get(name)
+        if node is None or shape.patterns or shape.names is not None or has_surrogate(name):
+            return None
+        return node if self.reader.looks.is_surely_satisfiable(node.raw) else None
+
     def shape_property(self, shape: ObjectShape, name: str) -> Formula:
         """What one shape says of the value of a property of this name."""
         if has_surrogate(name):
@@ -323,20 +336,24 @@ def property_order(shapes: Conjunct) -> list[str]:
     The orders of the shapes are merged: a name that several declare stands where the first does,
     names between two common ones stay between them.
     """
-    order: list[str] = []
-    known: set[str] = set()
+    if len(shapes) == 1:
+        return list(dict.fromkeys((*shapes[0].properties, *shapes[0].required)))
+    following: dict[str | None, str | None] = {None: None}  # a list that begins behind None
+    last: str | None = None
     for shape in shapes:
-        at = 0
+        at: str | None = None  # the last common name
         for name in shape.properties:
-            if name in known:
-                at = order.index(name) + 1
-            else:
-                order.insert(at if at else len(order), name)
-                at = order.index(name) + 1 if at else 0
-                known.add(name)
-    for shape in shapes:
-        for name in shape.required:
-            if name not in known:
-                known.add(name)
-                order.append(name)
-    return order
+            if name not in following:
+                before = last if at is None else at
+                following[name], following[before] = following[before], name
+                if before == last:
+                    last = name
+            elif at is None:
+                at = name
+            at = None if at is None else name
+    order: list[str] = []
+    name_after = following[None]
+    while name_after is not None:
+        order.append(name_after)
+        name_after = following[name_after]
+    return list(dict.fromkeys((*order, *(name for shape in shapes for name in shape.required))))

@@ -37,8 +37,7 @@ class UniqueFrame:
 
     def entries(self) -> list[Entry]:
         def build(q: int) -> None:
-            state = self.builder.frames.position(lambda: self._edges(0, frozenset()))
-            self.automaton.alias(q, self.automaton.built(state))
+            self.builder.frames.set_position(q, self._edges(0, frozenset()))
 
         return [(b"[", self.automaton.new_state(build))]
 

@@ -74,8 +74,7 @@ class _Verdicts:
         frames = self.builder.frames
 
         def build(q: int) -> None:
-            state = frames.position(lambda: self.edges(0, start, True))
-            self.automaton.alias(q, self.automaton.built(state))
+            frames.set_position(q, self.edges(0, start, True))
 
         return [(bracket, self.automaton.new_state(build))]
 
@@ -137,22 +136,20 @@ class ObjectVerdicts(_Verdicts):
 
     def edges(self, i: int, state: State, at_start: bool) -> list[ByteEdge]:
         choices, colons = self._choices(i, state)
+        frames = self.builder.frames
         edges: list[ByteEdge] = []
         if choices:
             back = self.automaton.new_return([(colon, 0) for colon in colons])
 
             def names(q: int) -> None:
-                final = self.builder.frames.final
-                block = self.judge.keys.block(
-                    choices, self.builder.library, lambda cls, limit: final(cls, hi=limit)
-                )
+                block = self.judge.keys.block(choices, self.builder.library, frames)
                 self.automaton.alias(q, block.place(self.automaton))
 
             quote: ByteEdge = (b'"', push(back, self.automaton.new_state(names)))
             if at_start:
                 edges.append(quote)
             else:
-                edges.append((b",", move(self.builder.frames.position(lambda: [quote]))))
+                edges.append((b",", move(frames.position(lambda: [quote]))))
         end = self.end(self.judge.end(state, i))
         if end is not None:
             edges.append((b"}", move(end)))
