@@ -22,6 +22,7 @@ import os
 import platform
 import random
 import resource
+import subprocess
 import sys
 import time
 import traceback
@@ -409,14 +410,27 @@ def _work(
 # -- data and figures ---------------------------------------------------------------------------
 
 
-def maskbench(path: Path, count: int, seed: int = 7) -> list[dict[str, Any]]:
-    """``count`` schemas with instances, as the judge draws them, in random order."""
+def maskbench(path: Path, count: int | None = None, seed: int = 7) -> list[dict[str, Any]]:
+    """``count`` schemas with instances, all if None, as the judge draws them, in random order."""
     if not path.exists():
         sys.exit(f"{path}: no such file; --data names MaskBench's schemas, JSON Lines, gzip")
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     random.Random(seed).shuffle(rows)
     return rows[:count]
+
+
+def run_judge(judge: Path, engine: str, out: Path, **options: object) -> None:
+    """Let the judge (a script that drives every engine the same way) write its results to ``out``.
+
+    ``options`` are the judge's, as ``time_limit=20`` for ``--time-limit 20``.
+    """
+    if not judge.exists():
+        sys.exit(f"{judge}: no such file; --judge names the judge's script")
+    command = [sys.executable, str(judge), "--engine", engine, "--out", str(out)]
+    for name, value in options.items():
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    subprocess.run(command, check=True)
 
 
 def percentile(values: Sequence[float], p: float) -> float:
@@ -433,12 +447,18 @@ def figure(value: float | None, unit: float = 1) -> str:
     return f"{value:,.{min(digits, 3)}f}"
 
 
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
+
+    def line(cells: Sequence[str]) -> str:
+        shown = (cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells)
+        return f"| {' | '.join(' '.join(cell.split()) for cell in shown)} |"
+
+    return [line(head), "|" + "---|" * len(head), *map(line, rows)]
+
+
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table in Markdown."""
-    print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
-    print(flush=True)
+    print(*table(head, rows), sep="\n", end="\n\n", flush=True)
 
 
 def print_machine(engines: Iterable[str]) -> None:

@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import statistics
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -75,23 +77,8 @@ def warm_up(engine: common.Engine, tokenizer: Any) -> None:
         measure(engine, tokenizer, text, lark, ".", [])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
-    parser.add_argument("files", nargs="+", help="files, or folders to search")
-    common.add_tokenizer(parser)
-    names = list(common.ENGINES)
-    parser.add_argument("--engines", nargs="+", default=names, choices=names)
-    parser.add_argument("--out", help="write all results as JSON")
-    arguments = parser.parse_args()
-    files = sorted(
-        path
-        for given in map(Path, arguments.files)
-        for path in (given.rglob("*") if given.is_dir() else [given])
-        if path.suffix in (".lark", ".gbnf", ".ebnf")
-    )
-    engines = [e for e in common.ENGINES if e in arguments.engines or e == "structgen"]
-    engines = common.installed(engines)
-    workers = {name: common.Worker(name, arguments.tokenizer, warm_up) for name in engines}
+def measure_all(files: list[Path], workers: dict[str, common.Worker]) -> list[dict[str, Any]]:
+    """What each engine makes of each file; prints the table."""
     results = []
     print("| file | engine | compile ms | to first mask ms | mask p50 us | mean | p99 | max ms | |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -109,19 +96,42 @@ def main() -> None:
             result.pop("sentences", None)
             results.append({"file": str(path), "engine": name, **result})
             print(_line(path, name, result), flush=True)
-    for worker in workers.values():
-        worker.stop()
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
+    parser.add_argument("files", nargs="+", help="files, or folders to search")
+    common.add_tokenizer(parser)
+    names = list(common.ENGINES)
+    parser.add_argument("--engines", nargs="+", default=names, choices=names)
+    parser.add_argument("--out", help="write all results as JSON")
+    arguments = parser.parse_args()
+    files = sorted(
+        path
+        for given in map(Path, arguments.files)
+        for path in (given.rglob("*") if given.is_dir() else [given])
+        if path.suffix in (".lark", ".gbnf", ".ebnf")
+    )
+    engines = [e for e in common.ENGINES if e in arguments.engines or e == "structgen"]
+    engines = common.installed(engines)
+    with ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(common.Worker(name, arguments.tokenizer, warm_up))
+            for name in engines
+        }
+        results = measure_all(files, workers)
     print("\n| engine | accepted | mask p50 us | mean | p99 | refused a token |")
     print("|---|---|---|---|---|---|")
     for name in engines:
         own = [r for r in results if r["engine"] == name]
         good = [r for r in own if "error" not in r]
-        times = np.array([t for r in good for t in r["times"]]) * 1e6
-        if len(times):
-            p50, p99 = np.percentile(times, [50, 99])
+        times = sorted(t * 1e6 for r in good for t in r["times"])
+        if times:
+            p50, p99 = (common.percentile(times, p) for p in (50, 99))
             stopped = sum(r["stopped"] for r in good)
             print(
-                f"| {name} | {len(good)} of {len(own)} | {p50:.1f} | {times.mean():.0f} "
+                f"| {name} | {len(good)} of {len(own)} | {p50:.1f} | {statistics.fmean(times):.0f} "
                 f"| {p99:.0f} | {stopped} |"
             )
     if arguments.out:
@@ -132,12 +142,12 @@ def _line(path: Path, name: str, result: dict[str, Any]) -> str:
     head = f"| {path.parent.name}/{path.name} | {name} "
     if "error" in result:
         return head + f"| | | | | | | {result['error']} |"
-    times = np.array(result["times"] or [0.0]) * 1e6
-    p50, p99 = np.percentile(times, [50, 99])
+    times = sorted(t * 1e6 for t in result["times"] or [0.0])
+    p50, p99 = (common.percentile(times, p) for p in (50, 99))
     note = f"refuses {result['stopped']} of {SAMPLES} texts" if result["stopped"] else ""
     return (
         head + f"| {result['compile'] * 1e3:.1f} | {result['first'] * 1e3:.1f} | {p50:.1f} "
-        f"| {times.mean():.0f} | {p99:.0f} | {times.max() / 1e3:.1f} | {note} |"
+        f"| {statistics.fmean(times):.0f} | {p99:.0f} | {times[-1] / 1e3:.1f} | {note} |"
     )
 
 

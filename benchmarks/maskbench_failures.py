@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import argparse
 import ast
-import gzip
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import common
+
 import structgen as sg
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "maskbench-dev.jsonl.gz"
 OUT = Path(__file__).with_name("maskbench_failures.md")
 
 
@@ -96,28 +94,25 @@ def kind(reason: str) -> str:
     return re.sub(r"the pattern '.*", "a pattern", reason)
 
 
-def table(columns: list[str], rows: list[list[str]]) -> list[str]:
-    def line(cells: list[str]) -> str:
-        shown = (cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells)
-        return f"| {' | '.join(' '.join(cell.split()) for cell in shown)} |"
-
-    return [line(columns), "|" + "---|" * len(columns), *map(line, rows)]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, help="the judge's results for structgen")
     parser.add_argument("--judge", type=Path, help="the judge's script: run it first")
-    parser.add_argument("--data", type=Path, default=DATA, help="the schemas and instances")
+    parser.add_argument(
+        "--data", type=Path, default=common.MASKBENCH, help="the schemas and instances"
+    )
     parser.add_argument("--time-limit", type=float, default=20, help="seconds for one schema")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     if arguments.judge:
-        command = [sys.executable, str(arguments.judge), "--engine", "structgen"]
-        command += ["--data", str(arguments.data), "--out", str(arguments.results)]
-        subprocess.run([*command, "--time-limit", str(arguments.time_limit)], check=True)
-    with gzip.open(arguments.data, "rt", encoding="utf-8") as lines:
-        rows = {row["id"]: row for row in map(json.loads, lines)}
+        common.run_judge(
+            arguments.judge,
+            "structgen",
+            arguments.results,
+            data=arguments.data,
+            time_limit=arguments.time_limit,
+        )
+    rows = {row["id"]: row for row in common.maskbench(arguments.data)}
     results = [json.loads(line) for line in arguments.results.read_text().splitlines()]
     compiler = sg.Compiler(sg.Vocabulary.byte_vocabulary(), cache_bytes=0)
     found = [failure(compiler, result, rows[result["id"]]) for result in results]
@@ -129,9 +124,9 @@ def main() -> None:
         f"Of {len(results):,} schemas {len(results) - len(failures):,} are all right. Written by "
         "`maskbench_failures.py` from the judge's results.",
         "",
-        *table(["reason", "schemas"], [[k, str(n)] for k, n in counts.most_common()]),
+        *common.table(["reason", "schemas"], [[k, str(n)] for k, n in counts.most_common()]),
         "",
-        *table(["schema", "instances", "reason"], [list(f) for f in failures]),
+        *common.table(["schema", "instances", "reason"], [list(f) for f in failures]),
     ]
     arguments.out.write_text("\n".join(text) + "\n", encoding="utf-8")
     print("\n".join(text[: 6 + len(counts)]))

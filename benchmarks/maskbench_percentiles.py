@@ -13,10 +13,9 @@ Needs ``pip install -e ".[bench]"`` for peers and plots.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,18 +57,6 @@ def is_right(row: Row) -> bool:
 def seconds(rows: Iterable[Row]) -> float:
     """TTFM and all TBM together."""
     return sum(first_us(row) + sum(row.get("masks_us", ())) for row in rows) / 1e6
-
-
-def run_judge(engines: Sequence[str], options: Any, folder: Path) -> None:
-    """Write ENGINE.jsonl for each engine."""
-    if not options.judge.exists():
-        sys.exit(f"{options.judge}: no such file; --judge names the judge's script")
-    for engine in engines:
-        command = [sys.executable, str(options.judge), "--engine", engine]
-        command += ["--out", str(folder / f"{engine}.jsonl")]
-        command += ["--limit", str(options.limit), "--time-limit", str(options.time_limit)]
-        command += ["--tokenizer", str(options.tokenizer), "--data", str(options.data)]
-        subprocess.run(command, check=True)
 
 
 def verdicts(rows: Iterable[Row]) -> dict[str, int]:
@@ -178,7 +165,16 @@ def main() -> None:
         if not options.read:
             engines = common.installed(engines)
             common.print_machine(engines)
-            run_judge(engines, options, folder)
+            for engine in engines:
+                common.run_judge(
+                    options.judge,
+                    engine,
+                    folder / f"{engine}.jsonl",
+                    data=options.data,
+                    limit=options.limit,
+                    time_limit=options.time_limit,
+                    tokenizer=options.tokenizer,
+                )
         runs = {}
         for engine in engines:
             file = folder / f"{engine}.jsonl"

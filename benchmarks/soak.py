@@ -18,17 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import common
 from transformers import AutoTokenizer
 
 import structgen as sg
 
 WARM = 2000  # schemas after which the process has its working size
-
-
-def resident() -> float:
-    """Megabytes of the process in memory (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
 
 
 def renamed(value: Any, suffix: str) -> Any:
@@ -93,16 +88,17 @@ def main() -> None:
         except sg.StructgenError:
             refused += 1
         if i % arguments.every == 0:
-            now = resident()
+            now = common.resident_bytes() >> 20
             if i >= WARM and warm is None:
                 warm = now
             print(
-                f"{i:6} schemas {refused:5} refused {steps:9} steps {now:8.0f} MB"
+                f"{i:6} schemas {refused:5} refused {steps:9} steps {now:8} MB"
                 f" {time.perf_counter() - started:7.0f} s",
                 flush=True,
             )
-    if warm is not None and resident() > warm + 256:
-        raise SystemExit(f"grew from {warm:.0f} MB to {resident():.0f} MB")
+    now = common.resident_bytes() >> 20
+    if warm is not None and now > warm + arguments.cache_mb:
+        raise SystemExit(f"grew from {warm} MB to {now} MB")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 import time
 import weakref
@@ -17,6 +19,9 @@ SLICE_SECONDS = 0.02
 IDLE_SECONDS = 1.0
 
 
+_LIVE: weakref.WeakSet[Background] = weakref.WeakSet()
+
+
 class Background:
     """One daemon thread for all grammars of a compiler, there only while there is work.
 
@@ -30,10 +35,15 @@ class Background:
 
     def __init__(self, seconds: float, memory_bytes: int) -> None:
         self._seconds, self._memory_bytes = seconds, memory_bytes
+        self._stop = threading.Event()
+        self.forget()
+        _LIVE.add(self)
+
+    def forget(self) -> None:
+        """Neither a thread nor work: in a forked process, where both are the parent's."""
         self._waiting: SimpleQueue[weakref.ref[CompiledGrammar]] = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
 
     def add(self, grammar: CompiledGrammar) -> None:
         """Complete ``grammar`` soon."""
@@ -55,26 +65,47 @@ class Background:
             thread.join()
 
     def _work(self) -> None:
-        while not self._stop.is_set():
-            try:
-                waiting = self._waiting.get(timeout=IDLE_SECONDS)
-            except Empty:
-                with self._lock:
-                    if self._waiting.empty():
-                        self._thread = None
-                        return
-                continue
-            until = time.monotonic() + self._seconds
-            while time.monotonic() < until and not self._stop.is_set():
-                grammar = waiting()
-                if grammar is None or grammar.complete(
-                    SLICE_SECONDS, self._memory_bytes, cancel=self._stop
-                ):
-                    break
-                if grammar.nbytes > self._memory_bytes:
-                    break
-                del grammar
-                time.sleep(0)  # others first
-            grammar = None
-        with self._lock:
-            self._thread = None
+        try:
+            while not self._stop.is_set():
+                try:
+                    waiting = self._waiting.get(timeout=IDLE_SECONDS)
+                except Empty:
+                    with self._lock:
+                        if self._waiting.empty():
+                            self._thread = None
+                            return
+                else:
+                    self._complete(waiting)
+        finally:  # after an error as well: the next grammar starts another thread
+            with self._lock:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _complete(self, waiting: weakref.ref[CompiledGrammar]) -> None:
+        until = time.monotonic() + self._seconds
+        while time.monotonic() < until and not self._stop.is_set():
+            grammar = waiting()
+            if (
+                grammar is None
+                or grammar.complete(SLICE_SECONDS, self._memory_bytes, cancel=self._stop)
+                or grammar.nbytes > self._memory_bytes
+            ):
+                return
+            del grammar
+            time.sleep(0)  # others first
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread that the end of the interpreter meets inside a kernel would abort the process."""
+    for background in list(_LIVE):
+        background.close()
+
+
+def _forget_all() -> None:
+    for background in list(_LIVE):
+        background.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

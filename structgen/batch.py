@@ -22,17 +22,11 @@ from numba.extending import intrinsic
 
 from structgen.automaton.pointers import int64_at
 from structgen.bitmask import row_address
-from structgen.errors import StructgenError
+from structgen.errors import StructgenError, whole_number
 from structgen.jit import kernel
-from structgen.masks.decode import (
-    CHECKED,
-    G_LENGTH,
-    NEED_CHECK,
-    SEQUENCE_LENGTH,
-    YES,
-    accept_token,
-    fill_row,
-)
+from structgen.masks.accept import accept_token
+from structgen.masks.blocks import CHECKED, NEED_CHECK, SEQUENCE_LENGTH, YES
+from structgen.masks.fill import fill
 from structgen.masks.grammar import Snapshot
 from structgen.matcher import Matcher
 
@@ -69,8 +63,7 @@ def _fill_rows(table, counters, reuse):
         m = int64_at(table[i, SEQUENCE], SEQUENCE_LENGTH)
         answer = NEED_CHECK
         if not m[CHECKED]:
-            g = int64_at(table[i, GRAMMAR], G_LENGTH)
-            answer = fill_row(g, m, table[i, ROW], reuse)
+            answer = fill(table[i, GRAMMAR], table[i, SEQUENCE], table[i, ROW], reuse)
         table[i, ANSWER] = answer
         if answer > YES:
             _add_at(at + 8 * LEFT, np.int64(1))
@@ -202,13 +195,16 @@ class MatcherBatch:
             LimitExceeded: computing a row; all others are filled.
         """
         n = len(self.matchers)
+        if threads is not None:
+            threads = whole_number(threads, "threads")
         if n == 0:
             return np.zeros(0, np.bool_)
         self._read_tables()
         self._aim(mask, rows)
         if threads is None:
             threads = min(_processors(), n // ROWS_PER_THREAD)
-        work = _Work(self._table, np.zeros(24, np.int64), reuse, (self._snapshots, self, mask))
+        kept = self._snapshots, self, mask
+        work = _Work(self._table, np.zeros(24, np.int64), bool(reuse), kept)
         helpers = min(threads, n) - 1
         if helpers > 0:
             _workers.help(work, helpers)
@@ -244,7 +240,8 @@ class MatcherBatch:
         if ids.shape != (n,) or (n and ids.dtype.kind not in "iu"):
             raise StructgenError(f"expected a token id for each of {n} matchers")
         self._read_tables()
-        self._table[:, TOKEN] = np.minimum(ids, 1 << 31)  # which is no token either
+        wide = ids.astype(np.uint64 if ids.dtype.kind == "u" else np.int64)
+        self._table[:, TOKEN] = np.minimum(wide, 1 << 31)  # which is no token either
         left = _accept_rows(self._table)
         accepted = self._table[:, ANSWER] == YES
 
@@ -279,6 +276,7 @@ class MatcherBatch:
             if len(np.unique(chosen)) < n:
                 raise StructgenError("the same row twice in one batch")
             lowest, highest = int(chosen.min()), int(chosen.max())
+            chosen = chosen.astype(np.int64)  # what is no row is refused below
         first, last = row_address(mask, lowest, words), row_address(mask, highest, words)
         place = (first, last, None if rows is None else tuple(rows))
         if place != self._place:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from structgen.errors import StructgenError
-from structgen.masks.decode import row_of_array
+from structgen.errors import StructgenError, whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -30,19 +29,29 @@ def allocate_bitmask(batch: int, vocab_size: int) -> np.ndarray:
 _last: tuple[Any, int, int, int, int] = (lambda: None, 0, 0, 0, 0)
 
 
+def _load_row_of_array(mask: np.ndarray, row: int, words: int) -> int:
+    """The kernel's first call: generation without constraints does not import numba."""
+    global _row_of_array
+    from structgen.masks.decode import row_of_array
+
+    _row_of_array = row_of_array
+    return row_of_array(mask, row, words)
+
+
+_row_of_array: Callable[[np.ndarray, int, int], int] = _load_row_of_array
+
+
 def row_address(mask: Any, row: int, words: int) -> int:
     """The address of ``mask[row]``; checks what a wrong mask would turn into a stray write."""
     global _last
     if type(row) is not int:
-        try:
-            row = operator.index(row)
-        except TypeError:
-            raise StructgenError(f"a row is a whole number, not {row!r:.40}") from None
+        row = whole_number(row, "a row")
     if isinstance(mask, np.ndarray):
         try:
-            address = row_of_array(mask, row, words)
-        except (TypeError, ValueError):
-            address = 0  # another type than the one that is compiled for, such as a read-only array
+            address = _row_of_array(mask, row, words)
+        except (TypeError, ValueError, OverflowError):
+            # Another type than the one that is compiled for, such as a read-only array; a huge row.
+            address = 0
         if address:
             return address
     elif hasattr(mask, "data_ptr"):
@@ -52,8 +61,7 @@ def row_address(mask: Any, row: int, words: int) -> int:
             rows = 0
             if (
                 mask.dim() == 2
-                and mask.element_size() == 4
-                and not mask.is_floating_point()
+                and str(mask.dtype) == "torch.int32"
                 and mask.device.type == "cpu"
                 and mask.stride(1) == 1
                 and mask.shape[1] == words

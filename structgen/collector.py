@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_lock = threading.Lock()
-_pauses = 0
+from structgen.forking import hold_while_forking
+
+_lock = threading.RLock()
+_pausing: list[int] = []  # the thread of each block
 _was_enabled = False
 
 
@@ -19,16 +22,30 @@ def paused() -> Iterator[None]:
     A compilation allocates many objects that live as long as it does. The collector would walk
     them, and then all of the process, again and again, and find nothing.
     """
-    global _pauses, _was_enabled
+    global _was_enabled
+    thread = threading.get_ident()
     with _lock:
-        if not _pauses:
+        if not _pausing:
             _was_enabled = gc.isenabled()
             gc.disable()
-        _pauses += 1
+        _pausing.append(thread)
     try:
         yield
     finally:
         with _lock:
-            _pauses -= 1
-            if not _pauses and _was_enabled:
+            _pausing.remove(thread)
+            if not _pausing and _was_enabled:
                 gc.enable()
+
+
+def _forget_other_threads() -> None:
+    """They do not live on in a forked process."""
+    if _pausing:
+        _pausing[:] = [thread for thread in _pausing if thread == threading.get_ident()]
+        if not _pausing and _was_enabled:
+            gc.enable()
+
+
+hold_while_forking(lambda: [_lock])
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)

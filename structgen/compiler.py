@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from structgen.automaton.tables import Automaton
 from structgen.background import Background
 from structgen.budget import Budget, Cancel, spending
 from structgen.errors import LimitExceeded, StructgenError
+from structgen.forking import hold_while_forking
 from structgen.json_text import read_json, write_json
 from structgen.limits import Limits
 from structgen.masks.completion import Completion
@@ -63,8 +65,8 @@ class CompiledGrammar:
         self._conflict: str | None = None
         self._looked = False
         self._seconds = seconds
-        self._completion: Completion | None = None
-        self._completing = threading.Lock()
+        # Taken out by the thread that works on it; another begins anew.
+        self._completion: deque[Completion] = deque(maxlen=1)
         # A grammar in rules, and how it was placed; for those who look inside.
         self.rules: tuple[Grammar, Built] | None = None
 
@@ -89,10 +91,14 @@ class CompiledGrammar:
         Returns:
             Is nothing left to compute ahead? Even then a text may need a row that was not foreseen.
         """
-        with self._completing:
-            if self._completion is None:
-                self._completion = Completion(self._masks, self._start)
-            return self._completion.run(seconds, memory_bytes, cancel)
+        try:
+            completion = self._completion.pop()
+        except IndexError:
+            completion = Completion(self._masks, self._start)
+        try:
+            return completion.run(seconds, memory_bytes, cancel)
+        finally:
+            self._completion.append(completion)
 
     @property
     def kind(self) -> str:
@@ -194,6 +200,8 @@ class CompiledGrammar:
         if not isinstance(kind, str) or kind not in methods:
             raise StructgenError(f"serialized grammar of unknown kind {kind!r}")
         try:
+            if "cancel" in options:
+                raise TypeError("a compilation is cancelled by whoever calls it")
             return methods[kind](source["text"], **options)
         except (KeyError, TypeError) as error:
             raise StructgenError(f"not a serialized grammar: {error}") from None
@@ -231,6 +239,8 @@ class Compiler:
         self._background = (
             Background(background_seconds, background_bytes) if background_seconds > 0 else None
         )
+        with _COMPILERS_LOCK:
+            _COMPILERS.add(self)
         load_kernels()
 
     def compile_json_schema(
@@ -391,6 +401,10 @@ class Compiler:
         from structgen.grammar import read_lark
 
         _check_text("a Lark grammar", text)
+        if grammars is not None and not isinstance(grammars, Mapping):
+            raise StructgenError(f"grammars are texts by name, not {grammars!r:.40}")
+        for name, other in (grammars or {}).items():
+            _check_text(f"grammar {name!r:.40}", other)
         options = {
             "start": start,
             "grammars": None if grammars is None else dict(grammars),
@@ -558,6 +572,19 @@ class Compiler:
                 grammar, _evicted = self._cache.add(key, compiled)
         # What was evicted is freed here, where nobody waits for the lock.
         return grammar
+
+
+_COMPILERS: weakref.WeakSet[Compiler] = weakref.WeakSet()
+_COMPILERS_LOCK = threading.RLock()
+
+
+def _locks() -> Iterator[threading.RLock]:
+    yield _COMPILERS_LOCK
+    for compiler in list(_COMPILERS):
+        yield compiler._lock
+
+
+hold_while_forking(_locks)
 
 
 class _Cache:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 
 class StructgenError(Exception):
     """Base of every error that structgen raises on purpose."""
@@ -66,6 +68,18 @@ class LimitExceeded(StructgenError):
     def __init__(self, *, limit: str, value: int | float, where: str) -> None:
         super().__init__(f"limit {limit} = {value:,} exceeded at {where}; raise it in Limits(...)")
         self.limit, self.value, self.where = limit, value, where
+
+
+def whole_number(value: object, what: str) -> int:
+    """``value`` as an int.
+
+    Raises:
+        StructgenError: it is none, nor an integer of another library; ``what`` it should be.
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise StructgenError(f"{what} is a whole number, not {value!r:.40}") from None
 
 
 class CompileCancelled(StructgenError):

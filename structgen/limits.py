@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
+
+from structgen.errors import StructgenError, whole_number
+
+# Counts are kept as int32; sizes in bytes are not.
+_MOST = {"schema_bytes": 1 << 62, "memory_bytes": 1 << 62, "stacks": 1 << 16}
+_MOST_OF_OTHERS = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Exceeding one raises :class:`structgen.LimitExceeded`: which limit, its value, and where.
+
+    All are positive and finite; ``whitespace`` may be 0. ``stacks`` is at most 65,536, other counts
+    fit into int32.
 
     Attributes:
         schema_bytes: size of the schema as UTF-8 JSON text.
@@ -45,3 +55,25 @@ class Limits:
     compile_seconds: float = 30.0
     memory_bytes: int = 1 << 30
     step_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if name.endswith("_seconds"):
+                object.__setattr__(self, name, _seconds(value, name))
+                continue
+            number = whole_number(value, f"Limits.{name}")
+            least, most = int(name != "whitespace"), _MOST.get(name, _MOST_OF_OTHERS)
+            if not least <= number <= most:
+                raise StructgenError(f"Limits.{name} is from {least} to {most:,}, not {value:,}")
+            object.__setattr__(self, name, number)
+
+
+def _seconds(value: object, name: str) -> float:
+    try:
+        seconds = math.nan if isinstance(value, str) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise StructgenError(f"Limits.{name} is a positive number of seconds, not {value!r:.40}")
+    return seconds

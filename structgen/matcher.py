@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import operator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +10,11 @@ import numpy as np
 from structgen.automaton.step import POOL_COUNTER, POOL_PARENT, POOL_RETURN
 from structgen.bitmask import row_address
 from structgen.budget import Budget
-from structgen.errors import LimitExceeded, StructgenError
-from structgen.masks import decode as k
-from structgen.masks.decode import YES
+from structgen.errors import LimitExceeded, StructgenError, whole_number
+from structgen.masks import blocks as k
+from structgen.masks.accept import accept_bytes, complete, probe_bytes
+from structgen.masks.blocks import YES
+from structgen.masks.decode import attach, calls, copy_stacks
 from structgen.masks.grammar import MaskGrammar
 from structgen.masks.unique import UniqueItems
 from structgen.vocabulary.spelling import SYMBOL
@@ -70,8 +72,7 @@ class Matcher:
     _unique: UniqueItems | None
 
     def __init__(self, grammar: MaskGrammar, start: int) -> None:
-        calls = k.calls()
-        self._fill, self._accept = calls.fill, calls.accept_token
+        self._fill, self._accept = calls().fill, calls().accept_token
         self._grammar = grammar
         self._start = start
         self._kernels = grammar.address
@@ -92,7 +93,7 @@ class Matcher:
         and the same tokens may come next, nothing is written and the result is False: then there
         is nothing to copy to another device either.
         """
-        address = row_address(mask, row, self._grammar.tokens.words)
+        address, reuse = row_address(mask, row, self._grammar.tokens.words), bool(reuse)
         answer = self._fill(self._kernels, self._address, address, reuse)
         if answer > YES:
             budget = self._grammar.budget()
@@ -102,9 +103,9 @@ class Matcher:
                 self._resolve(answer, budget)
                 answer = self._grammar.fill(self._s, arguments, budget)
         if self._unique is not None:
-            if not self._s[k.TERMINATED]:
-                self._unique.restrict(address)
             self._s[k.WRITTEN] = 0
+            if not self._s[k.TERMINATED]:
+                self._unique.restrict(self, address)
             return True
         return answer == YES
 
@@ -113,15 +114,12 @@ class Matcher:
     def accept_token(self, token_id: int) -> bool:
         """Append a token. False, and nothing changed, exactly where its bit is 0."""
         if type(token_id) is not int:
-            try:
-                token_id = operator.index(token_id)
-            except TypeError:
-                raise StructgenError(f"a token id is an int, not {token_id!r:.40}") from None
+            token_id = whole_number(token_id, "a token id")
         if not 0 <= token_id < 1 << 31:
             return False
         following = None
         if self._unique is not None:
-            following = self._unique.after_token(token_id)
+            following = self._unique.after_token(self, token_id)
             if following is None:
                 return False
         answer = self._accept(self._kernels, self._address, token_id)
@@ -136,16 +134,20 @@ class Matcher:
 
     def accept_bytes(self, data: bytes) -> bool:
         """Append bytes, one step of history. False, and nothing changed, where they do not fit."""
-        data = bytes(data)
+        if type(data) is not bytes:
+            try:
+                data = bytes(memoryview(data))  # bytes(5) would be five zeros
+            except TypeError:
+                raise StructgenError(f"expected bytes, not {data!r:.40}") from None
         buffer = np.frombuffer(data, np.uint8) if data else np.zeros(1, np.uint8)
         address = int(buffer.ctypes.data)
         following = None
         if self._unique is not None:
-            following = self._unique.after(data)
+            following = self._unique.after(self, data)
             if following is None:
                 return False
         spent = None
-        while (answer := k.accept_bytes(self._kernels, self._address, address, len(data))) > k.YES:
+        while (answer := accept_bytes(self._kernels, self._address, address, len(data))) > YES:
             spent = self._resolve(answer, spent)
         if following is not None and self._unique is not None and answer == YES:
             self._unique.moved(following)
@@ -153,6 +155,7 @@ class Matcher:
 
     def rollback(self, n: int = 1) -> None:
         """Undo the last ``n`` accepted tokens (or calls of :meth:`accept_bytes`)."""
+        n = whole_number(n, "how many steps to roll back")
         before = self._before
         own = int(self._s[k.N_HISTORY])
         taken = own if before is None else own + before.total
@@ -161,7 +164,7 @@ class Matcher:
         if n == 0:
             return
         if own - n >= self._floor:
-            k.calls().roll_back(self._address, n)
+            calls().roll_back(self._address, n)
         else:
             trail = Trail(self._pool, self._history, own, taken, before)
             while trail.before is not None and trail.before.total > taken - n:
@@ -175,7 +178,8 @@ class Matcher:
         s = self._s
         s[:] = 0
         s[k.Q], s[k.SP] = self._start, -1
-        self._unique = UniqueItems(self) if self._grammar.automaton.has_unique else None
+        grammar = self._grammar
+        self._unique = UniqueItems(grammar.tokens) if grammar.automaton.has_unique else None
         s[k.CHECKED] = self._unique is not None
         self._own(np.empty((64, 4), np.int32), np.empty((64, 4), np.int64), 0, None)
 
@@ -203,10 +207,31 @@ class Matcher:
         history = np.empty((n + 64, 4), np.int64)
         history[:n] = self._history[:n]
         twin._s[k.N_HISTORY] = n
-        k.copy_stacks(self._pool, pool, first, top)
+        copy_stacks(self._pool, pool, first, top)
         twin._own(pool, history, 0, before)
-        twin._unique = None if self._unique is None else self._unique.copy(twin)
+        twin._unique = None if self._unique is None else self._unique.copy()
         return twin
+
+    def move_to(self, configuration: Configuration, before: Sequence[Configuration] = ()) -> None:
+        """Go on from a configuration of this grammar.
+
+        ``before``: where the text was before each of its last steps, which can be rolled back.
+        """
+        self.reset()
+        s, rows = self._s, []
+        history = np.empty((len(before) + 64, 4), np.int64)
+        for i, here in enumerate((*before, configuration)):
+            parent = -1
+            for return_point, counter in reversed(here.stack):
+                rows.append((return_point, counter, parent, -1))
+                parent = len(rows) - 1
+            s[k.Q : k.TOP + 1] = here.state, here.counter, parent, len(rows)
+            if i < len(before):
+                history[i] = s[k.Q : k.TOP + 1]
+        pool = np.empty((len(rows) + 64, 4), np.int32)
+        pool[: len(rows)] = np.array(rows, np.int32).reshape(-1, 4)
+        s[k.N_HISTORY] = len(before)
+        self._own(pool, history, 0, None)
 
     # -- asking ---------------------------------------------------------------------------------
 
@@ -215,9 +240,9 @@ class Matcher:
         if self._s[k.TERMINATED]:
             return False
         spent = None
-        while (answer := k.complete(self._kernels, self._address)) > k.YES:
+        while (answer := complete(self._kernels, self._address)) > YES:
             spent = self._resolve(answer, spent)
-        return answer == k.YES
+        return answer == YES
 
     def is_terminated(self) -> bool:
         """Was an end-of-sequence token accepted?"""
@@ -248,11 +273,11 @@ class Matcher:
         forced = bytearray()
         while not twin.is_accepting() and not twin.is_terminated():
             spent = None
-            while (answer := k.probe_bytes(twin._kernels, twin._address, address)) != k.YES:
+            while (answer := probe_bytes(twin._kernels, twin._address, address)) != YES:
                 spent = twin._resolve(answer, spent)
             choices = np.flatnonzero(allowed).tolist()
             if twin._unique is not None:
-                choices = [b for b in choices if twin._unique.after(bytes((b,))) is not None]
+                choices = [b for b in choices if twin._unique.after(twin, bytes((b,))) is not None]
             # The first byte of a token that the grammar names is no text.
             if len(choices) != 1 or choices[0] == SYMBOL or len(forced) >= 1 << 16:
                 break
@@ -274,7 +299,7 @@ class Matcher:
     def _own(self, pool: np.ndarray, history: np.ndarray, floor: int, before: Trail | None) -> None:
         """Go on in these arrays."""
         self._pool, self._history, self._floor, self._before = pool, history, floor, before
-        self._address = k.attach(self._s, pool, history)
+        self._address = attach(self._s, pool, history)
 
     def _go_on_from(self, trail: Trail, n: int) -> None:
         """Go back to where step ``n`` of a trail began, and on in new arrays."""
@@ -283,7 +308,7 @@ class Matcher:
         s[k.N_HISTORY] = s[k.TERMINATED] = 0
         top = int(s[k.TOP])
         pool = np.empty((top + 64, 4), np.int32)
-        k.copy_stacks(trail.pool, pool, trail.history[n], top)
+        copy_stacks(trail.pool, pool, trail.history[n], top)
         before = trail.before
         if n:
             before = Trail(trail.pool, trail.history, n, trail.total - trail.n + n, before)

@@ -76,7 +76,8 @@ def _use_all() -> None:
     from structgen.batch import accept_tokens, fill_bitmasks
     from structgen.bitmask import allocate_bitmask
     from structgen.compiler import Compiler
-    from structgen.masks.rows import place_hashes
+    from structgen.masks.blocks import slot_of_pair
+    from structgen.masks.rows import place_hashes, place_pairs
     from structgen.regular.product import hash_table
     from structgen.vocabulary import Vocabulary
 
@@ -109,3 +110,6 @@ def _use_all() -> None:
     # Only tables that grow need these.
     hash_table(np.zeros(1, np.uint64), 2)
     place_hashes(np.zeros(2, np.int64), 1, 2, np.full(4, -1, np.int32))
+    pairs, firsts = np.full(2, -1, np.int64), np.full(2, -1, np.int32)
+    place_pairs(pairs, firsts, pairs, firsts)
+    slot_of_pair(pairs, 0, 0)

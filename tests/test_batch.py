@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -124,6 +126,57 @@ def test_what_does_not_fit_together() -> None:
     assert not accept_tokens([a, b], [-1, 2**40]).any()
     assert accept_tokens([a, b], torch.tensor([ord("["), ord("{")])).all()
     assert fill_bitmasks([], mask).shape == accept_tokens([], []).shape == (0,)
+
+
+@pytest.mark.parametrize("kind", "int8 int16 int32 int64 uint8 uint16 uint32 uint64".split())
+def test_ids_of_any_integer_type(kind: str) -> None:
+    grammar = sg.Compiler(BYTES).compile_json()
+    batch = MatcherBatch([grammar.matcher(), grammar.matcher()])
+    assert batch.accept_tokens(np.array([ord("["), ord("]")], kind)).tolist() == [True, False]
+    extremes = np.array([np.iinfo(kind).min, np.iinfo(kind).max], kind)
+    expected = [matcher.copy().accept_token(int(token)) for matcher, token in
+                zip(batch.matchers, extremes, strict=True)]  # fmt: skip
+    assert batch.accept_tokens(extremes).tolist() == expected
+    if kind != "uint64":  # torch has the others
+        assert batch.accept_tokens(torch.tensor([49, 49]).to(getattr(torch, kind))).any()
+
+
+def test_rows_and_threads_of_any_integer_type() -> None:
+    grammar = sg.Compiler(BYTES).compile_json()
+    batch = MatcherBatch([grammar.matcher(), grammar.matcher()])
+    assert batch.matchers[0].accept_bytes(b"[")
+    expected, mask = sg.allocate_bitmask(3, SIZE), sg.allocate_bitmask(3, SIZE)
+    for row, matcher in zip((2, 0), batch.matchers, strict=True):
+        matcher.fill_bitmask(expected[::-1], row)
+    for kind in (np.uint64, np.int8):
+        mask[:] = -1
+        assert batch.fill_bitmasks(mask[::-1], np.array([2, 0], kind), threads=np.int8(2)).all()
+        assert (mask == expected).all()
+    with pytest.raises(sg.StructgenError, match="row 18446744073709551615"):
+        batch.fill_bitmasks(mask, np.array([0, 2**64 - 1], np.uint64))
+    for threads in (1.5, "2", [1]):
+        with pytest.raises(sg.StructgenError, match="threads"):
+            batch.fill_bitmasks(mask, threads=threads)  # type: ignore[arg-type]
+
+
+def test_equal_vocabularies_are_one() -> None:
+    """Also when the first of them is not there any more."""
+    one = sg.Compiler(sg.Vocabulary.byte_vocabulary()).compile_json().matcher()
+    gc.collect()
+    two = sg.Compiler(sg.Vocabulary.byte_vocabulary()).compile_json().matcher()
+    assert accept_tokens([one, two], [ord("["), ord("]")]).tolist() == [True, False]
+
+
+def test_the_tables_of_a_vocabulary_that_nobody_uses_are_gone() -> None:
+    compiler = sg.Compiler(sg.Vocabulary([b"a", b"only here", None], eos_token_ids=[2]))
+    tables = weakref.ref(compiler._tokens)
+    matcher = compiler.compile_choice(["a"]).matcher()
+    del compiler
+    gc.collect()
+    assert tables() is not None and matcher.accept_token(0)
+    del matcher
+    gc.collect()
+    assert tables() is None
 
 
 def test_one_error_leaves_the_others_filled() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import threading
@@ -112,11 +111,11 @@ def test_an_event_set_later_cancels_soon() -> None:
     c.compile_json()  # kernels are loaded
     timer = threading.Timer(0.5, event.set)
     timer.start()
+    started = time.monotonic()
     with pytest.raises(sg.CompileCancelled):
         c.compile_json_schema(SLOW, cancel=event)
-    took = time.monotonic()
+    assert time.monotonic() - started < 5
     timer.join()
-    assert time.monotonic() - took < 5
     # Nothing half done is left behind.
     assert c.compile_json_schema({"type": "integer"}).matcher().accept_bytes(b"12")
 
@@ -128,7 +127,7 @@ def test_memory_is_bounded() -> None:
     assert caught.value.limit == "memory_bytes"
 
 
-def test_a_mask_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mask_is_bounded() -> None:
     grammar = compiler(step_seconds=1e-9).compile_json_schema({"properties": {"a": {"items": {}}}})
     matcher = grammar.matcher()
     with pytest.raises(sg.LimitExceeded, match="step_seconds"):
@@ -169,4 +168,3 @@ def test_counted_bytes_are_near_those_of_the_process(schema: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     counted, grown = map(int, done.stdout.split())
     assert grown / 8 < counted + (8 << 20) and counted / 8 < grown + (8 << 20), (counted, grown)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0

@@ -115,6 +115,7 @@ def test_grammars_that_grow_in_the_cache() -> None:
         lambda c: c.compile_ebnf('root ::= "a" root | "b"'),
         lambda c: c.compile_json_schema(SCHEMAS["recursive ref"]),
         lambda c: c.compile_json_schema(SCHEMAS["overlapping objects"]),
+        lambda c: c.compile_json_schema({"type": "array", "uniqueItems": True}),
     ],
 )
 def test_a_grammar_that_nobody_holds_is_gone(make: Any) -> None:
@@ -216,6 +217,45 @@ def test_damaged_fields() -> None:
                    {"options": {"a": 1}}, {"text": 3}):  # fmt: skip
         with pytest.raises(sg.StructgenError):
             sg.CompiledGrammar.deserialize(json.dumps({**source, **change}).encode(), BYTES)
+
+
+TEXTS = {
+    "json_schema": "true", "regex": "a", "choice": ["a"], "lark": 'start: "a"',
+    "ebnf": 'root ::= "a"', "structural_tag": '{"type": "any_text"}',
+}  # fmt: skip
+ODD_OPTIONS: list[Any] = [
+    None, 3, [1], "cancel", {"cancel": 5}, {"cancel": None}, {"start": 5}, {"start": []},
+    {"grammars": 5}, {"grammars": {"a": 5}}, {"grammars": ["a"]}, {"folder": 3}, {"folder": []},
+    {"root": []}, {"root": 5}, {"whitespace": 3}, {"escapes": None}, {"formats": 3},
+    {"unsupported": []}, {"property_order": {}}, {"resolver": 3},
+    {"self": 1}, {"text": "b"}, {"zzz": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_odd_options(kind: str) -> None:
+    source = json.loads(sg.Compiler(BYTES).compile_json().serialize())
+    for options in ODD_OPTIONS:
+        data = json.dumps({**source, "kind": kind, "text": TEXTS[kind], "options": options})
+        with pytest.raises(sg.StructgenError):
+            sg.CompiledGrammar.deserialize(data.encode(), BYTES)
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_odd_texts(kind: str) -> None:
+    source = json.loads(sg.Compiler(BYTES).compile_json().serialize())
+    for text in (None, 5, {"type": 1}, [], [1], "\ud800"):
+        data = json.dumps({**source, "kind": kind, "text": text, "options": {}})
+        with pytest.raises(sg.StructgenError):
+            sg.CompiledGrammar.deserialize(data.encode(), BYTES)
+
+
+@pytest.mark.parametrize("limits", [{"stacks": -1}, {"stacks": 0}, {"states": "x"}, [], None, 3,
+                                    {"step_seconds": float("nan")}, {"zzz": 1}])  # fmt: skip
+def test_odd_limits(limits: Any) -> None:
+    source = json.loads(sg.Compiler(BYTES).compile_json().serialize())
+    with pytest.raises(sg.StructgenError):
+        sg.CompiledGrammar.deserialize(json.dumps({**source, "limits": limits}).encode(), BYTES)
 
 
 # -- other kinds, and what a grammar says of itself --------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from hypothesis.extra import numpy as arrays_of
 from tiny_model import save_tiny_model
 
 from structgen import Vocabulary, disk_cache
+from structgen.automaton.lift import DONE
+from structgen.masks.tokens import TokenTables
 from structgen.masks.trie import build_trie
+from structgen.schema.library import Library
 from structgen.vocabulary.directory import read_directory
 
 same_folder = settings(
@@ -44,6 +48,49 @@ def same(left, right) -> bool:
         a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
         for a, b in zip(left, right, strict=True)
     )
+
+
+def spend(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def test_the_time_to_compile_is_no_reason_to_keep_an_entry(folder, monkeypatch):
+    monkeypatch.setattr(disk_cache, "MIN_SECONDS", 0.05)
+
+    def build():
+        with disk_cache.uncounted():
+            spend(0.06)
+        return ()
+
+    disk_cache.load("some", b"", build)
+    assert not folder.exists()
+    disk_cache.load("some", b"", lambda: spend(0.06) or ())
+    assert folder.exists()
+
+
+@pytest.mark.parametrize("escapes", ["any", "minimal"])
+def test_walks_inside_strings_come_back(folder, monkeypatch, escapes):
+    library = Library("compact", 0, np.ones(256, np.uint8), escapes=escapes)
+    pieces = [*(bytes([b]) for b in range(256)), b"ab", b'a"', b'\\n"', b"\xc3\xa9", b"a" * 9, None]
+    vocabulary = Vocabulary(pieces, eos_token_ids=[len(pieces) - 1])
+    states = int(library.string_states[DONE]), library.counted_string
+
+    def walks():
+        tables = TokenTables(vocabulary)
+        return [tables.template(library.automaton, state, library.end) for state in states]
+
+    kept = walks()
+    assert len(list(folder.glob("template-*"))) == 2
+    monkeypatch.setattr(TokenTables, "_walk", forbidden)
+    found = walks()
+    monkeypatch.undo()
+    monkeypatch.setenv("STRUCTGEN_CACHE_DIR", "")
+    for one, two, computed in zip(kept, found, walks(), strict=True):
+        assert one.end == two.end == computed.end
+        assert same(one[1:], computed[1:])
+        assert same(two[1:], computed[1:])
 
 
 @same_folder
@@ -94,6 +141,24 @@ def test_a_foreign_file_is_no_entry(folder, content):
     disk_cache.load("some", "key", lambda: [np.arange(3)])
     [file] = folder.iterdir()
     file.write_bytes(content)
+    assert same(disk_cache.load("some", "key", lambda: [np.arange(4)]), [np.arange(4)])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "folder", "link to nothing", "loop"])
+def test_only_files_are_read(folder, kind):
+    disk_cache.load("some", "key", lambda: [np.arange(3)])
+    [file] = folder.iterdir()
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "link to a pipe":
+        os.mkfifo(folder / "pipe")
+        file.symlink_to(folder / "pipe")
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to(file if kind == "loop" else folder / "nothing")
     assert same(disk_cache.load("some", "key", lambda: [np.arange(4)]), [np.arange(4)])
 
 

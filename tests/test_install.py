@@ -96,6 +96,13 @@ def test_a_model_without_constraints_needs_no_compiler():
     llm.close()
 
 
+def test_the_engine_alone_does_not_import_numba():
+    done = python(
+        "import sys, structgen as s; s.LLM, s.apply_bitmask; print('numba' in sys.modules)"
+    )
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 # -- compiled kernels -----------------------------------------------------------------------------
 
 COVERAGE = """
@@ -188,6 +195,60 @@ def test_a_damaged_cache_is_compiled_again(use, tmp_path, ending, damage):
         file.write_bytes(damage)
     assert use() == ("10 10.0\n", COMPILING)
     assert use() == ("10 10.0\n", "")
+
+
+CALLER = """
+import sys
+sys.path.insert(0, {folder!r})
+import numba as nb
+import numpy as np
+from some_kernel import add_up
+values = np.arange(5)
+add_up(values)
+
+@nb.njit
+def twice(values):
+    return 2 * add_up(values)
+
+print(twice(values))
+"""
+
+
+def test_a_kernel_from_the_cache_is_compiled_into_others(use, tmp_path):
+    use()
+    done = python(CALLER.format(folder=str(tmp_path)))
+    assert (done.stdout, done.stderr) == ("20\n", "")
+
+
+RAISING = """
+from structgen.jit import kernel
+
+@kernel
+def fill(target, values):
+    if len(values) == 9:
+        raise ValueError("nine", len(values))
+    target[:] = values
+"""
+RAISE = """
+import sys
+sys.path.insert(0, {folder!r})
+import numpy as np
+from raising_kernel import fill
+for n in (9, 3):
+    try:
+        fill(np.zeros(4, np.int64), np.zeros(n, np.int64))
+    except ValueError as error:
+        print(*error.args)
+"""
+
+
+def test_kernels_from_the_cache_raise_the_same(tmp_path):
+    (tmp_path / "raising_kernel.py").write_text(RAISING)
+    first, second = (python(RAISE.format(folder=str(tmp_path))) for _ in range(2))
+    assert (first.stderr, second.stderr) == (COMPILING, "")
+    assert first.stdout.startswith("nine 9\n")
+    assert len(first.stdout.splitlines()) == 2
+    assert second.stdout == first.stdout
 
 
 def test_without_a_folder_for_them_kernels_work(monkeypatch):

@@ -16,6 +16,7 @@ from masks.schemas import SCHEMAS
 from masks.walks import TOKENIZERS, Words, mask_of, words
 
 import structgen as sg
+from structgen.budget import Budget
 
 SCHEMA = {
     "type": "object",
@@ -357,3 +358,71 @@ def test_reused_rows() -> None:
                 matcher.rollback(1)
                 steps -= 1
     assert written
+
+
+@pytest.mark.parametrize("unique", [False, True])
+def test_reuse_is_true_or_false(unique: bool) -> None:
+    grammar = toy().compiler.compile_json_schema({"uniqueItems": unique})
+    mask = sg.allocate_bitmask(1, len(toy().vocabulary))
+    for reuse in (None, "", "x", [], 2):
+        matcher = grammar.matcher()
+        assert matcher.fill_bitmask(mask, 0, reuse=reuse)  # type: ignore[arg-type]
+        again = matcher.fill_bitmask(mask, 0, reuse=reuse)  # type: ignore[arg-type]
+        assert again == (unique or not reuse)
+
+
+def test_a_mask_that_an_error_left_half_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written before is not there any more, so ``reuse`` does not find it."""
+    pieces = [bytes([b]) for b in range(256)] + [b"]" * n for n in range(2, 60)]
+    size = len(pieces) + 1
+    vocabulary = sg.Vocabulary([*pieces, None], eos_token_ids=[size - 1])
+    grammar = sg.Compiler(vocabulary).compile_ebnf(
+        'root ::= "w" l "!" | "a" l "?" [x-z]*\nl ::= "[" l? "]" "."?\n'
+    )
+    # The rows of a deep stack, more than are remembered, but for the last.
+    warm = grammar.matcher()
+    assert warm.accept_bytes(b"w" + b"[" * 50)
+    warm.fill_bitmask(sg.allocate_bitmask(1, size))
+    matcher = grammar.matcher()
+    mask = sg.allocate_bitmask(1, size)
+    assert matcher.fill_bitmask(mask, reuse=True)
+    expected = mask.copy()
+    assert matcher.accept_bytes(b"a" + b"[" * 25)
+    with monkeypatch.context() as patch:
+        spent = Budget(1e-12, 1, name="step_seconds")
+        patch.setattr(type(grammar._masks), "budget", lambda self: spent)
+        patch.setattr(Budget, "check", _exceed)
+        with pytest.raises(sg.LimitExceeded):
+            matcher.fill_bitmask(mask, reuse=True)
+    assert (mask != expected).any()
+    matcher.rollback(1)
+    assert matcher.fill_bitmask(mask, reuse=True)
+    assert (mask == expected).all()
+
+
+def _exceed(self: Budget, where: str) -> None:
+    raise sg.LimitExceeded(limit=self.name, value=self.seconds, where=where)
+
+
+@pytest.mark.parametrize("unique", [False, True])
+@pytest.mark.parametrize("n", [1.5, 1.0, "1", None, [1]])
+def test_a_number_of_steps_that_is_none(n: Any, unique: bool) -> None:
+    matcher = toy().compiler.compile_json_schema({"uniqueItems": unique}).matcher()
+    assert matcher.accept_bytes(b"[") and matcher.accept_bytes(b'"')
+    before = snapshot(matcher, toy())
+    with pytest.raises(sg.StructgenError, match="roll back"):
+        matcher.rollback(n)
+    assert snapshot(matcher, toy()) == before
+    matcher.rollback(np.int64(2))  # type: ignore[arg-type]
+    assert not matcher.accept_bytes(b"]")
+
+
+@pytest.mark.parametrize("unique", [False, True])
+def test_bytes_that_are_none(unique: bool) -> None:
+    matcher = toy().compiler.compile_json_schema({"uniqueItems": unique}).matcher()
+    for data in ("[", 5, None, [91], 0, True):
+        with pytest.raises(sg.StructgenError, match="expected bytes"):
+            matcher.accept_bytes(data)  # type: ignore[arg-type]
+    for good in (bytearray(b"["), memoryview(b"1x")[:1], np.frombuffer(b"]", np.uint8)):
+        assert matcher.accept_bytes(good)  # type: ignore[arg-type]
+    assert matcher.is_accepting()

@@ -90,8 +90,6 @@ class Completion:
 
     def _reach(self, q: int, tops: set[int]) -> None:
         new = tops - self._tops[q]
-        if q in self._tops and not new and q in self._exits:
-            return
         self._tops[q] |= new
         if q in self._exits:
             for top in new:

@@ -12,8 +12,9 @@ from structgen.automaton.tables import Automaton
 from structgen.budget import Budget, spending
 from structgen.collector import paused
 from structgen.limits import Limits
-from structgen.masks import decode as k
-from structgen.masks.rows import FOUND, NO_STORE, calls
+from structgen.masks import blocks as k
+from structgen.masks import decode
+from structgen.masks.rows import KEPT, NO_STORE, calls
 from structgen.masks.store import RowStore
 from structgen.masks.tokens import TokenTables
 from structgen.masks.walk import NO_ROOM
@@ -122,7 +123,7 @@ class MaskGrammar:
         ``arguments``: what the kernel takes after the grammar, among them the address of
         ``sequence``.
         """
-        fill = k.calls().fill
+        fill = decode.calls().fill
         with self.tokens.lock:
             answer = fill(self.address, *arguments)
             while answer in (k.NEED_STATE, k.NEED_LOCAL, k.NEED_RESUME):
@@ -180,7 +181,7 @@ class MaskGrammar:
                 self.address, store.address, shared.address, tokens.address,
                 shared.template_address, q, v, return_point, exit_, pending, self._found,
             )  # fmt: skip
-            if answer == FOUND:
+            if answer == KEPT:
                 return
             if answer == NO_ROOM:
                 tokens.enlarge()
@@ -217,7 +218,7 @@ class MaskGrammar:
 
     def owner_of_pair(self, exit_: int, return_point: int) -> MaskGrammar:
         library = self.library
-        if library is None or not exit_ & int(k.SHARED):
+        if library is None or not exit_ & k.SHARED:
             return self
         return library if return_point < library.automaton.n_returns else self
 

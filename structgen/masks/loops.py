@@ -160,35 +160,27 @@ def _inside(states, maps, edges, u, b, q, added):
 
 @nb.njit
 def _returns(states, maps, edges, u, low, high, more, q, added):
-    """Do ``more`` continuation bytes from ``u``, the first in [low, high], lead to ``q``?"""
-    last = np.int64(-1)
-    for b in range(low, high + 1):
-        if more == 1:
-            if _moves(states, maps, edges, u, b, added) != q:
-                return False
-            continue
-        t = _inside(states, maps, edges, u, b, q, added)
-        if t < 0 or (t != last and not _returns_2(states, maps, edges, t, more - 1, q, added)):
-            return False
-        last = t
-    return True
+    """Do ``more`` continuation bytes from ``u``, the first in [low, high], lead to ``q``?
 
-
-@nb.njit
-def _returns_2(states, maps, edges, u, more, q, added):
-    """:func:`_returns` for one or two bytes, each of them any continuation byte."""
-    last = np.int64(-1)
-    for b in range(0x80, 0xC0):
-        if more == 1:
-            if _moves(states, maps, edges, u, b, added) != q:
+    The states on the way are on a stack of its own: numba cannot load a function that calls itself
+    from its cache.
+    """
+    state, byte, stop = np.full(3, -1, np.int64), np.empty(3, np.int64), np.empty(3, np.int64)
+    state[0], byte[0], stop[0] = u, low, high
+    depth = 0
+    while depth >= 0:
+        b = byte[depth]
+        byte[depth] += 1
+        if b > stop[depth]:
+            depth -= 1
+        elif depth == more - 1:
+            if _moves(states, maps, edges, state[depth], b, added) != q:
                 return False
-            continue
-        t = _inside(states, maps, edges, u, b, q, added)
-        if t < 0:
-            return False
-        if t != last:
-            for c in range(0x80, 0xC0):
-                if _moves(states, maps, edges, t, c, added) != q:
-                    return False
-        last = t
+        else:
+            t = _inside(states, maps, edges, state[depth], b, q, added)
+            if t < 0:
+                return False
+            if t != state[depth + 1]:  # the one before it returns
+                depth += 1
+                state[depth], byte[depth], stop[depth] = t, 0x80, 0xBF
     return True

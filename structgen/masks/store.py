@@ -34,47 +34,45 @@ from __future__ import annotations
 import numpy as np
 
 from structgen.automaton.tables import Automaton
-from structgen.masks import decode as k
 from structgen.masks import rows as r
 from structgen.masks import walk as w
+from structgen.masks.blocks import SHARED, slot_of_pair
 from structgen.masks.counted import bounds
 from structgen.masks.tokens import Template, TokenTables
-
-SHARED = r.SHARED
 
 # Growable tables: attribute, dtype, columns (0: a vector, -1: the vocabulary's words), rows at
 # first, and where the block counts the rows in use.
 _TABLES = (
-    ("row_hashes", np.int64, 0, 64, r.S_N_ROWS),
-    ("exit_hashes", np.int64, 0, 64, r.S_N_EXITS),
-    ("loops", np.int64, 4, 16, r.S_N_LOOPS),
-    ("entries", np.int32, 5, 128, r.S_N_ENTRIES),
-    ("rows", np.int32, 3, 64, r.S_N_ROWS),
-    ("lists", np.int32, 0, 1024, r.S_N_LISTS),
-    ("bitmaps", np.int32, -1, 1, r.S_N_BITMAPS),
-    ("exits", np.int32, 2, 64, r.S_N_EXITS),
-    ("nodes", np.int32, 0, 512, r.S_N_NODES),
-    ("classes", np.int32, 0, 512, r.S_N_NODES),
+    ("row_hashes", np.int64, 0, 64, r.STORE_N_ROWS),
+    ("exit_hashes", np.int64, 0, 64, r.STORE_N_EXITS),
+    ("loops", np.int64, 4, 16, r.STORE_N_LOOPS),
+    ("entries", np.int32, 5, 128, r.STORE_N_ENTRIES),
+    ("rows", np.int32, 3, 64, r.STORE_N_ROWS),
+    ("lists", np.int32, 0, 1024, r.STORE_N_LISTS),
+    ("bitmaps", np.int32, -1, 1, r.STORE_N_BITMAPS),
+    ("exits", np.int32, 2, 64, r.STORE_N_EXITS),
+    ("nodes", np.int32, 0, 512, r.STORE_N_NODES),
+    ("classes", np.int32, 0, 512, r.STORE_N_NODES),
 )
 _START = sum(np.dtype(d).itemsize * max(1, c) * n for _, d, c, n, _ in _TABLES if c >= 0)
 # Where the block keeps address and room of a table.
 _PLACES = {
-    "entries": (r.S_ENTRIES, r.S_ENTRY_ROOM),
-    "rows": (r.S_ROWS, r.S_ROW_ROOM),
-    "row_hashes": (r.S_ROW_HASHES, r.S_ROW_ROOM),
-    "row_table": (r.S_ROW_TABLE, r.S_ROW_TABLE_SIZE),
-    "lists": (r.S_LISTS, r.S_LIST_ROOM),
-    "bitmaps": (r.S_BITMAPS, r.S_BITMAP_ROOM),
-    "exits": (r.S_EXITS, r.S_EXIT_ROOM),
-    "exit_hashes": (r.S_EXIT_HASHES, r.S_EXIT_ROOM),
-    "exit_table": (r.S_EXIT_TABLE, r.S_EXIT_TABLE_SIZE),
-    "nodes": (r.S_NODES, r.S_NODE_ROOM),
-    "classes": (r.S_CLASSES, r.S_NODE_ROOM),
-    "loops": (r.S_LOOPS, r.S_LOOP_ROOM),
-    "loop_ids": (r.S_LOOP_IDS, r.S_N_LOOP_IDS),
-    "heads": (r.S_HEADS, r.S_N_HEADS),
-    "keys": (r.S_KEYS, r.S_KEY_ROOM),
-    "values": (r.S_VALUES, r.S_KEY_ROOM),
+    "entries": (r.STORE_ENTRIES, r.STORE_ENTRY_ROOM),
+    "rows": (r.STORE_ROWS, r.STORE_ROW_ROOM),
+    "row_hashes": (r.STORE_ROW_HASHES, r.STORE_ROW_ROOM),
+    "row_table": (r.STORE_ROW_TABLE, r.STORE_ROW_TABLE_SIZE),
+    "lists": (r.STORE_LISTS, r.STORE_LIST_ROOM),
+    "bitmaps": (r.STORE_BITMAPS, r.STORE_BITMAP_ROOM),
+    "exits": (r.STORE_EXITS, r.STORE_EXIT_ROOM),
+    "exit_hashes": (r.STORE_EXIT_HASHES, r.STORE_EXIT_ROOM),
+    "exit_table": (r.STORE_EXIT_TABLE, r.STORE_EXIT_TABLE_SIZE),
+    "nodes": (r.STORE_NODES, r.STORE_NODE_ROOM),
+    "classes": (r.STORE_CLASSES, r.STORE_NODE_ROOM),
+    "loops": (r.STORE_LOOPS, r.STORE_LOOP_ROOM),
+    "loop_ids": (r.STORE_LOOP_IDS, r.STORE_N_LOOP_IDS),
+    "heads": (r.STORE_HEADS, r.STORE_N_HEADS),
+    "keys": (r.STORE_KEYS, r.STORE_KEY_ROOM),
+    "values": (r.STORE_VALUES, r.STORE_KEY_ROOM),
 }
 # Tables that fill gets from the grammar's block: whoever keeps their addresses must be told.
 _READ = ("entries", "rows", "lists", "bitmaps")
@@ -113,14 +111,14 @@ class RowStore:
             self.counted: Template = self.template
         self.longest = 0
         self.by_length: dict[tuple[int, int], tuple[int, int]] = {}
-        self.block = np.zeros(r.S_LENGTH, np.int64)
+        self.block = np.zeros(r.STORE_LENGTH, np.int64)
         self.address = int(self.block.ctypes.data)
         self._out = np.zeros(4, np.int64)
-        self.block[r.S_MARK] = SHARED if shared is None else 0
+        self.block[r.STORE_MARK] = SHARED if shared is None else 0
         # A list costs four bytes a token, a bitmap a bit for each of the vocabulary's.
-        self.block[r.S_LIST_LIMIT] = max(8, self.words // 8)
+        self.block[r.STORE_LIST_LIMIT] = max(8, self.words // 8)
         # Row 0 is the empty list, exit set 0 is empty, and so is byte set 0.
-        self.block[[r.S_N_ROWS, r.S_N_EXITS, r.S_N_LOOPS]] = 1
+        self.block[[r.STORE_N_ROWS, r.STORE_N_EXITS, r.STORE_N_LOOPS]] = 1
         # All tables are parts of two arrays at first: many grammars are small and soon gone.
         n = max(128, 2 * automaton.n_states)
         free = np.full(3 * _KEYS + 384 + 2 * n, -1, np.int32)
@@ -159,12 +157,12 @@ class RowStore:
 
     @property
     def n_entries(self) -> int:
-        return int(self.block[r.S_N_ENTRIES])
+        return int(self.block[r.STORE_N_ENTRIES])
 
     @property
     def n_rows(self) -> int:
         """Rows in use, the empty one counted."""
-        return int(self.block[r.S_N_ROWS])
+        return int(self.block[r.STORE_N_ROWS])
 
     # -- entries --------------------------------------------------------------------------------
 
@@ -178,12 +176,15 @@ class RowStore:
 
     def first_entry(self, exit_: int, return_point: int) -> int:
         """The first entry of a pair, or -1."""
-        return int(self.values[k.slot_of_pair(self.keys, exit_, return_point)])
+        return int(self.values[slot_of_pair(self.keys, exit_, return_point)])
 
     def exit_of(self, entry: int, v: int) -> int:
         """The exit set of the entry for counter ``v``, from that one on; there is one."""
-        _, exit_, low, high, following = self.entries[entry].tolist()
-        return int(exit_) if low <= v <= high else self.exit_of(following, v)
+        while True:
+            _, exit_, low, high, following = self.entries[entry].tolist()
+            if low <= v <= high:
+                return int(exit_)
+            entry = following
 
     def _holds(self, entry: int, v: int) -> bool:
         while entry >= 0:
@@ -210,7 +211,7 @@ class RowStore:
         tokens = self.tokens.address
         while r.intern(
             self.address, shared.address, tokens, ids, nodes, classes, self._out
-        ) != r.FOUND:  # fmt: skip
+        ) != r.KEPT:  # fmt: skip
             self.reserve(len(nodes))
         row, exit_, *_ = self._out.tolist()
         return row, exit_
@@ -242,7 +243,7 @@ class RowStore:
     def reserve(self, n_exits: int) -> None:
         """Make room for an entry, a pair, a row of either kind, an exit set of so many nodes."""
         b = self.block
-        extra = {r.S_N_LISTS: int(b[r.S_LIST_LIMIT]), r.S_N_NODES: n_exits}
+        extra = {r.STORE_N_LISTS: int(b[r.STORE_LIST_LIMIT]), r.STORE_N_NODES: n_exits}
         grown = False
         for name, _, _, _, used in _TABLES:
             array: np.ndarray = getattr(self, name)
@@ -254,14 +255,14 @@ class RowStore:
                 self._place(name, larger)
                 grown |= name in _READ
         for name, hashes, used in (
-            ("row_table", self.row_hashes, r.S_N_ROWS),
-            ("exit_table", self.exit_hashes, r.S_N_EXITS),
+            ("row_table", self.row_hashes, r.STORE_N_ROWS),
+            ("exit_table", self.exit_hashes, r.STORE_N_EXITS),
         ):
             if 2 * len(hashes) > len(getattr(self, name)):
                 table = np.full(1 << (2 * len(hashes)).bit_length(), -1, np.int32)
                 r.place_hashes(hashes, 1, int(b[used]), table)
                 self._place(name, table)
-        if 2 * int(b[r.S_N_KEYS]) >= len(self.keys):
+        if 2 * int(b[r.STORE_N_KEYS]) >= len(self.keys):
             keys = np.full(2 * len(self.keys), -1, np.int64)
             values = np.full(len(keys), -1, np.int32)
             r.place_pairs(self.keys, self.values, keys, values)

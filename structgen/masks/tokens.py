@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from structgen.automaton.tables import Automaton
-from structgen.masks import decode as k
+from structgen import disk_cache
+from structgen.automaton.tables import TABLES, Automaton
+from structgen.forking import hold_while_forking
+from structgen.masks import blocks as k
 from structgen.masks import walk as w
+from structgen.masks.bits import to_bitmap
 from structgen.masks.counted import selected
 from structgen.masks.loops import subtree_bytes
-from structgen.masks.rows import to_bitmap
 from structgen.masks.trie import build_trie
 from structgen.vocabulary import Vocabulary
 from structgen.vocabulary.spelling import NEVER, SYMBOL
 
-_TABLES: weakref.WeakKeyDictionary[Vocabulary, TokenTables] = weakref.WeakKeyDictionary()
-_TABLES_LOCK = threading.Lock()
+# By the vocabulary's fingerprint, as long as a compiler or a grammar uses them.
+_TABLES: weakref.WeakValueDictionary[str, TokenTables] = weakref.WeakValueDictionary()
+_TABLES_LOCK = threading.RLock()
+
+
+def _locks() -> Iterator[threading.RLock]:
+    yield _TABLES_LOCK
+    for tables in list(_TABLES.values()):
+        yield tables.lock
+
+
+hold_while_forking(_locks)
 
 
 class Template(NamedTuple):
@@ -44,6 +58,7 @@ class TokenTables:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.size = len(vocabulary)
+        self._fingerprint = vocabulary.fingerprint
         self.words = (self.size + 31) // 32
         self.trie = build_trie(vocabulary)
         # The first byte of a symbol's spelling in the trie must not be in any token's text.
@@ -79,11 +94,11 @@ class TokenTables:
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> TokenTables:
-        """The tables of ``vocabulary``, built once in a process."""
+        """The tables of ``vocabulary``, the same ones for all who use them at the same time."""
         with _TABLES_LOCK:
-            tables = _TABLES.get(vocabulary)
+            tables = _TABLES.get(vocabulary.fingerprint)
             if tables is None:
-                tables = _TABLES[vocabulary] = cls(vocabulary)
+                tables = _TABLES[vocabulary.fingerprint] = cls(vocabulary)
             return tables
 
     def usable_bytes(self) -> np.ndarray:
@@ -147,6 +162,15 @@ class TokenTables:
 
         ``q`` is a state of ``automaton`` whose frame has one final class, 0, at its state ``end``.
         """
+        key = hashlib.sha256(f"{self._fingerprint} {q} {end}".encode())
+        for name in TABLES:
+            table = getattr(automaton, name)[: getattr(automaton, "n_" + name)]
+            key.update(f" {name} {len(table)} ".encode() + table.tobytes())
+        arrays = disk_cache.load("template", key.digest(), lambda: self._walk(automaton, q, end))
+        return Template(end, *arrays)
+
+    def _walk(self, automaton: Automaton, q: int, end: int) -> tuple[np.ndarray, ...]:
+        """The arrays of a template."""
         trie, n = self.trie, len(self.trie.byte)
         at = np.zeros(n, np.int32)
         rank, exit_rank = np.zeros(n + 1, np.int32), np.zeros(n + 1, np.int32)
@@ -161,17 +185,8 @@ class TokenTables:
         ids = found[:n_ids].copy()
         bitmap = np.zeros(self.words, np.int32)
         to_bitmap(ids, bitmap)
-        return Template(
-            end,
-            at,
-            rank,
-            exit_rank,
-            self._nodes[:n_exits].copy(),
-            ids,
-            bitmap,
-            token_needs[:n_ids].copy(),
-            self._classes[:n_exits].copy(),
-        )
+        exit_nodes, exit_needs = self._nodes[:n_exits].copy(), self._classes[:n_exits].copy()
+        return at, rank, exit_rank, exit_nodes, ids, bitmap, token_needs[:n_ids].copy(), exit_needs
 
     def select(
         self, template: Template, missing: int, left: int

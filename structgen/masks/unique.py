@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from structgen.budget import Budget
+from structgen.budget import Budget, spending
 from structgen.errors import LimitExceeded
-from structgen.masks import decode as k
+from structgen.masks import blocks as k
 from structgen.masks import unique_search as u
 from structgen.masks.json_values import TOP
 from structgen.masks.tokens import TokenTables
@@ -28,6 +29,9 @@ from structgen.masks.unique_candidates import REGISTERS
 
 if TYPE_CHECKING:
     from structgen.matcher import Matcher
+
+# What the searches of one call may write, in numbers, before somebody looks at the time.
+EFFORT = 1 << 20
 
 # A place in a text: the reader's registers, int64.
 Progress = np.ndarray
@@ -56,11 +60,13 @@ class _TrieBlock:
 
 
 class UniqueItems:
-    """What a matcher knows of arrays whose items differ."""
+    """What a matcher knows of arrays whose items differ.
 
-    def __init__(self, matcher: Matcher) -> None:
-        self.matcher = matcher
-        self.trie = _TrieBlock.of(matcher._grammar.tokens)
+    Methods take the matcher, which owns this: a reference back would keep both alive.
+    """
+
+    def __init__(self, tokens: TokenTables) -> None:
+        self.trie = _TrieBlock.of(tokens)
         self.progress = np.zeros(REGISTERS, np.int64)
         self.progress[TOP] = 1
         self.history: list[Progress] = []
@@ -72,9 +78,9 @@ class UniqueItems:
         self._address = int(self._block.ctypes.data)
         self._write_addresses()
 
-    def copy(self, matcher: Matcher) -> UniqueItems:
+    def copy(self) -> UniqueItems:
         twin = object.__new__(UniqueItems)
-        twin.matcher, twin.trie = matcher, self.trie
+        twin.trie = self.trie
         twin.progress, twin.history = self.progress, self.history.copy()
         twin._arena, twin._memo = self._arena.copy(), np.zeros_like(self._memo)
         twin._heads = self._heads.copy()
@@ -85,15 +91,15 @@ class UniqueItems:
 
     # -- moving ---------------------------------------------------------------------------------
 
-    def after(self, data: bytes) -> Progress | None:
+    def after(self, matcher: Matcher, data: bytes) -> Progress | None:
         """Where ``data`` leads from here; None where it must not come."""
         buffer = np.frombuffer(data, np.uint8)
-        return self._block[:REGISTERS].copy() if self._call(u.advance, buffer) else None
+        return self._block[:REGISTERS].copy() if self._call(matcher, u.advance, buffer) else None
 
-    def after_token(self, token: int) -> Progress | None:
+    def after_token(self, matcher: Matcher, token: int) -> Progress | None:
         """Where a token leads; the end of the text changes nothing."""
-        tokens = self.matcher._grammar.tokens
-        return self.after(tokens.bytes_of(token)) if token < tokens.size else None
+        tokens = matcher._grammar.tokens
+        return self.after(matcher, tokens.bytes_of(token)) if token < tokens.size else None
 
     def moved(self, progress: Progress) -> None:
         """The matcher has taken a step: to ``progress``, which is what ``after`` answered last."""
@@ -107,31 +113,38 @@ class UniqueItems:
 
     # -- masks ----------------------------------------------------------------------------------
 
-    def restrict(self, mask: int) -> None:
+    def restrict(self, matcher: Matcher, mask: int) -> None:
         """Take out of the mask at this address the tokens after which no item can be new."""
-        least_room = self.matcher._grammar.automaton.least_room
-        self._call(u.restrict, least_room, self.trie.address, mask)
+        least_room = matcher._grammar.automaton.least_room
+        self._call(matcher, u.restrict, least_room, self.trie.address, mask)
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _call(self, kernel: Callable[..., int], *arguments: object) -> bool:
+    def _call(self, matcher: Matcher, kernel: Callable[..., int], *arguments: object) -> bool:
         """Does a kernel answer YES? It is called again once it has what it needs."""
-        matcher = self.matcher
         if matcher._s[k.Q] < 0:
             # A text that is read in several ways is not followed: raises.
             matcher._resolve(k.TOO_MANY, None)
         spent: Budget | None = None
+        effort = EFFORT
         while True:
             unique = matcher._grammar.automaton.unique
-            answer = kernel(
-                matcher._kernels, matcher._address, self._address, self.progress, unique, *arguments
-            )
+            self._block[u.R_LEFT] = effort
+            with spending(spent) if spent and effort > EFFORT else nullcontext():
+                answer = kernel(
+                    matcher._kernels, matcher._address, self._address, self.progress, unique,
+                    *arguments,
+                )  # fmt: skip
             if answer <= k.YES or answer == u.REPEATED:
                 return answer == k.YES
             if answer == u.NEED_ROOM:
                 self._arena, self._memo = _doubled(self._arena), _doubled(self._memo)
                 self._text = _doubled(self._text)
                 self._write_addresses()
+            elif answer == u.PAUSED:
+                # A long search: it begins again, may do more, and is timed.
+                effort *= 2
+                spent = spent or matcher._grammar.budget()
             elif answer == u.TOO_LONG:
                 where = "items that differ (uniqueItems)"
                 raise LimitExceeded(limit="judge_states", value=u.SEARCHED, where=where)

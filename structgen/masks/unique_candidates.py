@@ -58,7 +58,7 @@ C_BEFORE, C_VALUE, C_NAME = range(3)
 CHILD_LENGTH = 3
 # An array whose items differ, written anew whenever it changes: the one around it, the depth of its
 # items, its number, the values of its items as pairs, their number, how many there is space for,
-# the least number of values that an item may have, whether an item is open.
+# the least number of values that the next item may have, whether an item is open.
 A_PARENT, A_DEPTH, A_NUMBER, A_USED, A_N, A_SPACE, A_ROOM, A_OPEN = range(8)
 ARRAY_LENGTH = 8
 

@@ -110,7 +110,8 @@ def is_free(arena, r):
 def read(arena, heads, text, r, byte, room):
     """One more byte of a text; False: an item ended that is equal to a former one.
 
-    ``room``: 0, or the byte begins an item and this is 1 + the number of values that it may have.
+    ``room``: not 0 where the byte begins an item that must differ, then 1 + the number of values
+    that the next one has, at least.
     """
     mode = r[MODE]
     if mode == STRING:
@@ -144,11 +145,25 @@ def read(arena, heads, text, r, byte, room):
         r[PHASE] = ASSIGNED
     elif byte in (BRACKET_END, BRACE_END):
         return _close(arena, heads, r, byte)
+    elif room == 0 and _is_let_go(arena, r):
+        return True
     elif byte in (BRACKET, BRACE):
         _open(arena, r, byte)
     else:
         _begin_scalar(arena, text, r, byte)
     return True
+
+
+@nb.njit
+def _is_let_go(arena, r):
+    """Items of the innermost array need not differ any more if this begins one; was it the last?"""
+    array = r[INNERMOST]
+    if array > 0 and arena[array + A_OPEN] == 0 and arena[array + A_DEPTH] == r[DEPTH]:
+        r[INNERMOST] = arena[array + A_PARENT]
+        if r[INNERMOST] == 0:
+            r[PHASE] = OPENED  # nothing is kept of what is outside
+            return True
+    return False
 
 
 @nb.njit

@@ -25,7 +25,7 @@ from structgen.automaton.step import (
     follow_once,
 )
 from structgen.jit import kernel
-from structgen.masks.decode import (
+from structgen.masks.blocks import (
     G_LENGTH,
     G_WORDS,
     N_POOL,
@@ -38,7 +38,7 @@ from structgen.masks.decode import (
     TOO_MANY,
     YES,
     Q,
-    _tables,
+    tables,
 )
 from structgen.masks.json_values import (
     BEFORE,
@@ -75,18 +75,19 @@ from structgen.masks.unique_reader import (
 )
 
 # What a kernel answers besides what those of ``decode`` do.
-NEED_ROOM, TOO_LONG, REPEATED = 100, 101, 102
+NEED_ROOM, TOO_LONG, REPEATED, PAUSED = 100, 101, 102, 103
 
 # Configurations that are looked at to tell whether an item can still become a new value.
 SEARCHED = 20_000
 
 # The reader's block, int64: its registers, then addresses and lengths; the registers of the memo,
-# an arena of its own, and the number of the search that goes on.
+# an arena of its own, the number of the search that goes on, and what searches may still write
+# into the memo before the kernel pauses.
 (
     R_ARENA, R_N_ARENA, R_HEADS, R_TEXT, R_N_TEXT, R_MEMO, R_N_MEMO, R_MEMO_HEADS, R_MEMO_TOP,
-    R_MEMO_LAST, R_SEARCH,
-) = range(REGISTERS, REGISTERS + 11)  # fmt: skip
-READER_LENGTH = REGISTERS + 11
+    R_MEMO_LAST, R_SEARCH, R_LEFT,
+) = range(REGISTERS, REGISTERS + 12)  # fmt: skip
+READER_LENGTH = REGISTERS + 12
 BUCKETS = 256  # of a hash table of values, a power of two
 
 # The block of a vocabulary's trie, int64: addresses, the number of nodes and of ids, the depth.
@@ -101,6 +102,13 @@ ORDERS = np.array(
     [[COMMA, SOMETHING, NOTHING], [QUOTE, COMMA, SOMETHING], [BRACKET, COMMA, SOMETHING]]
 )
 FEW = 64
+
+# The order in which a search tries bytes: first those that end a value, as the others may lead to
+# ever longer ones; whitespace last, as it leads nowhere.
+_ENDS, _SPACES = b'"]}', b" \t\n\r"
+_OTHERS = bytes(byte for byte in range(256) if byte not in _ENDS + _SPACES)
+TURNS = np.frombuffer(_ENDS + _OTHERS + _SPACES, np.uint8)
+
 UNKNOWN, NONE = -1, -2  # besides YES and NO, or a byte
 
 
@@ -174,7 +182,7 @@ def _go_back(r, saved):
 @nb.njit
 def _step(grammar, sequence, unique, config, byte):
     """Move ``config``, int64 [4]; returns ``(status, room)``, see :func:`unique_reader.read`."""
-    states, maps, edges, returns, gotos, pushes = _tables(int64_at(grammar, G_LENGTH))
+    states, maps, edges, returns, gotos, pushes = tables(int64_at(grammar, G_LENGTH))
     q, before = config[0], config[3]
     e = states[q, BASE] + np.int64(maps[states[q, MAP], byte])
     if edges[e, TARGET] == DEAD:
@@ -251,6 +259,7 @@ def _memo_entry(sequence, reader, config):
     pool = int32_at(m[POOL], m[N_POOL], 4)
     at, last = registers[ARENA_TOP] + CONTENT, registers[LAST]
     need = key_length(arena, r)
+    b[R_LEFT] -= need
     sp = config[2]
     while sp >= 0:
         need += 2
@@ -286,7 +295,7 @@ def _can_go_on(grammar, sequence, reader, unique, start, likely):
     b = int64_at(reader, READER_LENGTH)
     r, memo = int64_at(reader, REGISTERS), vector_at(b[R_MEMO], b[R_N_MEMO])
     b[R_SEARCH] += 1
-    # Places with bytes that are to be tried: registers, configuration, the next byte, memo entry.
+    # Places with bytes that are to be tried: registers, configuration, the next turn, memo entry.
     stack = np.empty((32, REGISTERS + 6), np.int64)
     saved, config = np.empty(REGISTERS, np.int64), np.empty(4, np.int64)
     saved[:], config[:] = r, start
@@ -304,6 +313,8 @@ def _can_go_on(grammar, sequence, reader, unique, start, likely):
                 n_seen += 1
                 if n_seen > SEARCHED:
                     return TOO_LONG
+                if b[R_LEFT] < 0:
+                    return PAUSED
                 if n == stack.shape[0]:
                     grown = np.empty((2 * n, REGISTERS + 6), np.int64)
                     grown[:n] = stack
@@ -319,16 +330,12 @@ def _can_go_on(grammar, sequence, reader, unique, start, likely):
         answer = REPEATED
         if n == 0:
             break
-        byte = stack[n - 1, REGISTERS + 4]
+        turn = stack[n - 1, REGISTERS + 4]
         stack[n - 1, REGISTERS + 4] += 1
-        if byte == 260:
+        if turn == 256:
             n -= 1
             continue
-        # Whitespace last: it brings a search no further.
-        if byte >= 256:
-            byte = 32 if byte == 259 else byte - 247 if byte < 258 else 13
-        elif is_space(byte):
-            continue
+        byte = np.int64(TURNS[turn])
         _go_back(r, stack[n - 1, :REGISTERS])
         config[:] = stack[n - 1, REGISTERS : REGISTERS + 4]
         answer = _advance(grammar, sequence, reader, unique, config, byte)

@@ -3,7 +3,7 @@
 The arrays of a walk are given by address, in a block for each of the three things it needs: the
 vocabulary's trie with the scratch space of one walk at a time (``T_*``), the walk inside any string
 that other walks copy from (the *template*, ``P_*``), and the automaton (the grammar block of
-:mod:`structgen.masks.decode`).
+:mod:`structgen.masks.blocks`).
 """
 
 from __future__ import annotations
@@ -37,32 +37,36 @@ from structgen.automaton.step import (
 from structgen.jit import kernel
 from structgen.masks.loops import ADDED, DEPTH, stays
 
-# Token block, int64: the trie, then scratch space. COUNTS: spans, ranges, exits found
-# so far, and places where to go on.
+# Token block, int64: the trie, then scratch space.
 (
     T_BYTE, T_DEPTH, T_END, T_FIRST, T_N_NODES, T_TOKENS, T_N_TOKENS, T_BELOW, T_WORDS,
     T_PATH, T_N_PATH, T_FRAMES, T_N_FRAMES, T_POOL, T_N_POOL, T_SPANS, T_N_SPANS,
     T_RANGES, T_N_RANGES, T_NODES, T_CLASSES, T_N_EXITS, T_UNBUILT, T_PENDING, T_N_UNBUILT,
     T_TRACK, T_COUNTS, T_BITMAP,
 ) = range(28)  # fmt: skip
-T_LENGTH = 28
+T_LENGTH = T_BITMAP + 1
+
+# COUNTS: how many spans, ranges and exits were found so far, and places where to go on.
+C_SPANS, C_RANGES, C_EXITS, C_PENDING = range(4)
+C_LENGTH = C_PENDING + 1
 
 # Template block, int64.
 (
     P_END, P_AT, P_RANK, P_EXIT_RANK, P_EXIT_NODES, P_N_EXITS, P_IDS, P_N_IDS, P_BITMAP,
 ) = range(9)  # fmt: skip
-P_LENGTH = 9
+P_LENGTH = P_BITMAP + 1
 
 # Columns of the scratch array with a row for each depth of the trie.
 (
     D_STATE, D_COUNTER, D_RELATIVE, D_STACK, D_TOP, D_MAP, D_BASE, D_LOOPS, D_POPPED, D_AFTER,
     D_DEAD,
 ) = range(11)  # fmt: skip
-D_LENGTH = 11
+D_LENGTH = D_DEAD + 1
 
 # Columns of a suspended subtree: where to go on, its end, what is next in it and the last (exits of
 # the template, or edges of a fork), the configuration, and whether it is a fork.
 F_NODE, F_STOP, F_NEXT, F_LAST, F_STACK, F_TOP, F_COUNTER, F_RELATIVE, F_FORK = range(9)
+F_LENGTH = F_FORK + 1
 
 # What a walk answers instead of a number of unbuilt states: its scratch space is too small.
 NO_ROOM = -1
@@ -93,7 +97,7 @@ def walk_trie(
     Where an edge has alternatives, the subtree is walked once for each: the result is what some of
     them allow, and may name a token more than once.
 
-    Fills ``counts = [n_spans, n_ranges, n_exits]``: spans of the trie's ids that end inside the
+    Fills ``counts`` (C_SPANS, C_RANGES, C_EXITS): spans of the trie's ids that end inside the
     known frames, ranges of the template's ids, trie nodes at whose byte control leaves the known
     frames (with the final class). Returns the number of trie nodes that need states to be built
     (``out_unbuilt``, at ``out_pending``): then the caller builds them and calls again with these
@@ -104,7 +108,7 @@ def walk_trie(
     ``loop_ids`` int32 [states] and ``loops`` int64 [*, 4] keep what :func:`stays` says of the
     states met; ``n_loops`` [1] counts the rows in use.
     """
-    n_spans, n_ranges, n_exits = counts[0], counts[1], counts[2]
+    n_spans, n_ranges, n_exits = counts[C_SPANS], counts[C_RANGES], counts[C_EXITS]
     n_unbuilt, n_frames = 0, 0
     gone = S_OK
     gone_q, gone_v, gone_relative = np.int64(0), np.int64(0), np.int64(0)
@@ -128,20 +132,16 @@ def walk_trie(
             q, v, relative = gone_q, gone_v, gone_relative
             if gone != S_OK:
                 if gone == S_UNBUILT:
-                    if n_unbuilt >= out_unbuilt.shape[0]:
+                    n_unbuilt = _note_unbuilt(out_unbuilt, out_pending, n_unbuilt, q, i)
+                    if n_unbuilt == NO_ROOM:
                         return NO_ROOM
-                    out_unbuilt[n_unbuilt], out_pending[n_unbuilt] = q, i
-                    n_unbuilt += 1
                 continue
             c = states[q, BASE] + np.int64(maps[states[q, MAP], node_byte[i]])
             if edges[c, TARGET] == DEAD:
                 continue
             depth = np.int64(node_depth[i] - 1)
-        path[depth, D_STATE], path[depth, D_COUNTER], path[depth, D_RELATIVE] = q, v, relative
-        path[depth, D_STACK], path[depth, D_TOP] = -1, 0
-        path[depth, D_MAP], path[depth, D_BASE] = states[q, MAP], states[q, BASE]
-        path[depth, D_POPPED] = -1
-        path[depth, D_LOOPS] = _loops_of(states, maps, edges, loop_ids, loops, n_loops, q)
+        loop = _loops_of(states, maps, edges, loop_ids, loops, n_loops, q)
+        _set_path(path, depth, states, q, v, relative, -1, 0, loop)
         e = np.int64(-1)  # the alternative to take, of a fork
         while True:
             while i < stop:
@@ -224,10 +224,9 @@ def walk_trie(
                         out_nodes[n_exits], out_classes[n_exits] = i, q
                         n_exits += 1
                     elif status == S_UNBUILT:
-                        if n_unbuilt >= out_unbuilt.shape[0]:
+                        n_unbuilt = _note_unbuilt(out_unbuilt, out_pending, n_unbuilt, q, i)
+                        if n_unbuilt == NO_ROOM:
                             return NO_ROOM
-                        out_unbuilt[n_unbuilt], out_pending[n_unbuilt] = q, i
-                        n_unbuilt += 1
                     i = end
                     continue
                 known = resumed and i >= inside  # its own part was found before
@@ -249,11 +248,7 @@ def walk_trie(
                                 deepest = relative + below[i, DEPTH] * loops[loop, ADDED]
                                 track[1] = min(track[1], states[q, HI] - deepest)
                         else:
-                            path[d, D_STATE], path[d, D_COUNTER] = q, v
-                            path[d, D_RELATIVE], path[d, D_STACK] = relative, sp
-                            path[d, D_TOP], path[d, D_LOOPS] = top, loop
-                            path[d, D_MAP], path[d, D_BASE] = states[q, MAP], states[q, BASE]
-                            path[d, D_POPPED] = -1
+                            _set_path(path, d, states, q, v, relative, sp, top, loop)
                     if not known and node_first[i] < node_first[last_node]:
                         if n_spans > 0 and spans[n_spans - 1, 1] == node_first[i]:
                             spans[n_spans - 1, 1] = node_first[last_node]
@@ -307,17 +302,33 @@ def walk_trie(
                 i = np.int64(exit_nodes[frames[f, F_NEXT]])
                 frames[f, F_NEXT] += 1
                 stop = np.int64(node_end[i])
-                d = node_depth[i] - 1
-                path[d, D_STATE], path[d, D_COUNTER], path[d, D_RELATIVE] = template_end, 0, -1
-                path[d, D_STACK], path[d, D_TOP] = frames[f, F_STACK], frames[f, F_TOP]
-                path[d, D_MAP] = states[template_end, MAP]
-                path[d, D_BASE], path[d, D_LOOPS] = states[template_end, BASE], 0
-                path[d, D_POPPED] = -1
+                _set_path(
+                    path, node_depth[i] - 1, states, template_end, 0, -1,
+                    frames[f, F_STACK], frames[f, F_TOP], 0,
+                )  # fmt: skip
             else:
                 i, stop = np.int64(frames[f, F_NODE]), np.int64(frames[f, F_STOP])
                 n_frames -= 1
-    counts[0], counts[1], counts[2] = n_spans, n_ranges, n_exits
+    counts[C_SPANS], counts[C_RANGES], counts[C_EXITS] = n_spans, n_ranges, n_exits
     return n_unbuilt
+
+
+@nb.njit(inline="always")
+def _set_path(path, d, states, q, v, relative, sp, top, loop):
+    """Note what is below a node at depth ``d``: the configuration, and what to look up often."""
+    path[d, D_STATE], path[d, D_COUNTER], path[d, D_RELATIVE] = q, v, relative
+    path[d, D_STACK], path[d, D_TOP], path[d, D_LOOPS] = sp, top, loop
+    path[d, D_MAP], path[d, D_BASE] = states[q, MAP], states[q, BASE]
+    path[d, D_POPPED] = -1
+
+
+@nb.njit(inline="always")
+def _note_unbuilt(out_unbuilt, out_pending, n, q, node):
+    """Note a state (or a goto) that ``node`` needs; returns how many there are, or NO_ROOM."""
+    if n >= out_unbuilt.shape[0]:
+        return NO_ROOM
+    out_unbuilt[n], out_pending[n] = q, node
+    return n + 1
 
 
 @nb.njit(inline="always")

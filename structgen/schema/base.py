@@ -42,10 +42,11 @@ class Builder(Protocol):
         requirement: Requirement,
         follow: Callable[[int], int],
         *,
-        room: int = 0,
+        room: Callable[[int], int | None] | None = None,
     ) -> list[ByteEdge]:
         """The edges that begin a value which several formulas judge at once.
 
-        With ``room``, it is an item of an array whose items differ, and has as many values.
+        With ``room``, it is an item of an array whose items differ: ``room`` says how many values
+        the next one has.
         """
         ...

@@ -25,7 +25,7 @@ from structgen.schema.arrays import ArrayFrame
 from structgen.schema.atoms import ArrayShape, Contains, ObjectShape, UniqueItems
 from structgen.schema.document import Document, shown, survey
 from structgen.schema.frames import ByteEdge, Entry, Frames
-from structgen.schema.judges import Requirement, minimal_masks
+from structgen.schema.judges import ArrayJudge, Requirement, minimal_masks
 from structgen.schema.library import Library
 from structgen.schema.node import Node, Reader, Unsupported
 from structgen.schema.objects import ObjectFrame
@@ -109,19 +109,25 @@ class SchemaBuilder:
         self._entries: dict[Formula, list[Entry]] = {}
         self._frames: dict[tuple[int, Conjunct], list[Entry]] = {}
         self._verdicts: dict[Any, tuple[list[Entry], list[int]]] = {}
+        # Are there arrays whose items differ, and places that say several things of nested values?
+        self._differ = self._joins = False
+        self._joined: list[tuple[int, Conjunct, Node]] = []  # those that are one conjunction
         self.root = self.reader.node(schema, "#")
-        self._check_places()
+        checked: set[tuple[int, int]] = set()  # types and type formulas
+        self._check_places(checked)
+        self._check_joined(checked)
+        # What is finite in one place need not be so together with another.
+        automaton.has_unique |= self._differ and self._joins
 
     def _forget(self) -> None:
         """Take apart what refers to itself, so that it is freed at once."""
         for part in (self.reader, self.algebra, self.sat, self):
             vars(part).clear()
 
-    def _check_places(self) -> None:
+    def _check_places(self, checked: set[tuple[int, int]]) -> None:
         """Look at every place that a value can reach; raise for what is not enforced."""
         queue: list[Node | Place] = [self.root]
         seen = {id(self.root.raw)}
-        checked: set[tuple[int, int]] = set()  # types and type formulas
         for k, place in enumerate(queue):
             if not k % 64:
                 budget.check("the subschemas")
@@ -155,8 +161,31 @@ class SchemaBuilder:
             checked.add((slot, i))
             atoms = self.algebra.atoms(i)
             self._check(slot, i, atoms, node)
-            for atom in atoms if slot >= ARRAY else ():
-                yield from _children(atom)
+            if slot >= ARRAY:
+                self._note_joined(slot, i, node)
+                for atom in atoms:
+                    yield from _children(atom)
+
+    def _note_joined(self, slot: int, i: int, place: Node) -> None:
+        conjuncts = self.sat.conjuncts(slot, i)
+        if conjuncts is not None and len(conjuncts) == 1:
+            if not _joins(conjuncts[0]):
+                return
+            self._joined.append((slot, conjuncts[0], place))
+        self._joins = True
+
+    def _check_joined(self, checked: set[tuple[int, int]]) -> None:
+        """Look at values of which several places say something, as ``allOf`` does."""
+        for slot, conjunct, place in self._joined:
+            budget.check("the subschemas")
+            for formula in self.sat.joined_formulas(slot, conjunct):
+                for below in (NUMBER, STRING, ARRAY, OBJECT):
+                    i = formula[below]
+                    if i > TRUE and (below, i) not in checked:
+                        checked.add((below, i))
+                        self._check(below, i, self.algebra.atoms(i), place)
+                        if below >= ARRAY:
+                            self._note_joined(below, i, place)
 
     def _check(self, slot: int, i: int, atoms: Sequence[Any], place: Node) -> None:
         """:meth:`_check_formula`, with the place in its errors."""
@@ -196,15 +225,19 @@ class SchemaBuilder:
 
     def _check_unique(self, i: int) -> None:
         """Raise where it cannot be enforced that the items of these arrays differ."""
+        self._differ = True
         conjuncts = self.sat.conjuncts(ARRAY, i) or []
         if len(conjuncts) == 1:
-            if not self.sat.is_shape_satisfiable(ARRAY, conjuncts[0]):
+            distinct = self.sat.distinct
+            if distinct.is_short(conjuncts[0]):
                 return
-            if self.sat.distinct.plan(conjuncts[0]).values is None:
+            if distinct.plan(conjuncts[0]).values is None:
                 self.automaton.has_unique = True
         else:
-            self.vectors.nested(ARRAY, (i,))
-        self.automaton.has_unique |= self.vectors.judge(ARRAY, (i,)).compares
+            judge = self.vectors.judge(ARRAY, (i,))
+            assert isinstance(judge, ArrayJudge)
+            judge.check_unique(self.vectors)
+            self.automaton.has_unique |= judge.compares
 
     def start(self) -> int:
         """The state before the first byte of a value that satisfies the schema."""
@@ -312,7 +345,7 @@ class SchemaBuilder:
         requirement: Requirement,
         follow: Callable[[int], int],
         *,
-        room: int = 0,
+        room: Callable[[int], int | None] | None = None,
     ) -> list[ByteEdge]:
         """The edges that begin a value which several formulas judge at once.
 
@@ -320,16 +353,18 @@ class SchemaBuilder:
             formulas: what judges it.
             requirement: which sets of them (as bit masks) may hold in the end.
             follow: the state to continue in, given the mask of the formulas that hold.
-            room: not 0, the value is an item of an array whose items differ, and this is the
-                least number of values that such an item has.
+            room: the value is an item of an array whose items differ. Given the mask of the
+                formulas that hold, how many values the next item has, at least; None where the
+                items need not differ any more.
         """
         edges: list[ByteEdge] = []
 
         def add(entries: Sequence[Entry], masks: Sequence[int]) -> None:
             if entries:
                 back = self.automaton.new_return([(follow(m), 0) for m in masks])
-                if room:
-                    self.automaton.mark_unique(back, room)
+                rooms = [] if room is None else [n for n in map(room, masks) if n is not None]
+                if rooms:
+                    self.automaton.mark_unique(back, min(rooms))
                 edges.extend((first, push(back, target)) for first, target in entries)
 
         library = self.library
@@ -385,6 +420,12 @@ def _plain(library: Library, slot: int) -> list[Entry]:
         ARRAY: library.array,
         OBJECT: library.object,
     }[slot]
+
+
+def _joins(conjunct: Conjunct) -> bool:
+    """May several schemas say something of one nested value?"""
+    shapes = [atom for atom in conjunct if not isinstance(atom, UniqueItems)]
+    return len(shapes) > 1 or any(isinstance(a, ObjectShape) and a.patterns for a in shapes)
 
 
 def _children(atom: Any) -> list[Node]:

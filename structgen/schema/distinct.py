@@ -49,6 +49,7 @@ class Distinct:
         self.sat, self.limits = sat, limits
         self._counts: dict[Formula, int] = {}
         self._short: dict[Conjunct, bool] = {}
+        self._enforced: dict[Conjunct, bool] = {}
 
     # -- arrays ---------------------------------------------------------------------------------
 
@@ -85,6 +86,17 @@ class Distinct:
             few += [self.values(formulas[-1])] * (low - len(formulas))
         return not are_different(few, 0, len(few), frozenset())
 
+    def is_enforced(self, conjunct: Conjunct) -> bool:
+        """Are there enough different items, and is there a way to keep them different?"""
+        found = self._enforced.get(conjunct)
+        if found is None:
+            try:
+                found = not self.is_short(conjunct) and bool(self.plan(conjunct))
+            except UnsupportedSchemaError:
+                found = False
+            self._enforced[conjunct] = found
+        return found
+
     def plan(self, conjunct: Conjunct) -> Plan:
         """How to keep the items of such an array different.
 
@@ -98,6 +110,8 @@ class Distinct:
             if not self.sat.is_satisfiable(formulas[-1]):
                 formulas.pop()
                 break
+        if len(formulas) < min(low, prefix + 1):
+            return Plan(None)  # there is no such array
         counts = [self.count(f) for f in formulas]
         deep = any(f[ARRAY] or f[OBJECT] for f in formulas)
         if not deep and sum(counts) <= 2 * MOST_TRACKED:

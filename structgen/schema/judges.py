@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from structgen.schema.vectors import Vectors
 
 MOST_JUDGED = 12  # values of items that are told apart to judge ``uniqueItems``
+MOST_DECIDING = 10  # atoms of which all combinations are looked at, for what it decides
 
 
 class Requirement(NamedTuple):
@@ -84,12 +85,9 @@ class Judge:
     A *place* is a pair of where in the value it is (the declared properties that are over, the
     number of items) and a state. From each place some end can be reached; what follows on a place
     is another one, and no way leads back to it.
-
-    ``compares``: the matcher keeps the items of arrays different; see ``masks/unique.py``.
     """
 
     slot: int
-    compares = False
 
     def __init__(
         self,
@@ -457,7 +455,12 @@ class ObjectJudge(Judge):
 
 
 class ArrayJudge(Judge):
-    """Follows the shapes of arrays. ``State.counts`` are the matches of each ``contains``."""
+    """Follows the shapes of arrays. ``State.counts`` are the matches of each ``contains``.
+
+    ``compares``: the matcher keeps the items different (see ``masks/unique.py``) where that
+    matters, so arrays that repeat one have no verdict. A verdict is achievable then if it can be
+    reached whatever values the items before have.
+    """
 
     slot = ARRAY
 
@@ -473,15 +476,15 @@ class ArrayJudge(Judge):
         self.unique = self.mask(a for a in self.atoms if isinstance(a, UniqueItems))
         self._shapes = self.mask(a for a in self.atoms if isinstance(a, ArrayShape))
         # The values that items are told apart by; none where the matcher compares them.
-        self.values: list[Formula] = []
-        self._influences: dict[int, tuple[bool, bool]] = {}
-        if self.unique:
-            self.values = self._tracked()
+        self.values: list[Formula] = self._tracked() if self.unique else []
         self.compares = bool(self.unique) and not self.values
+        self._influences: dict[int, tuple[bool, bool]] = {}
+        self._counts: dict[tuple[tuple[Formula, ...], int], int] = {}
         # From this many items on, all positions are alike.
-        self.last = 0
+        self.last = self._prefix = 0
         for shape in self.atoms:
             if isinstance(shape, ArrayShape):
+                self._prefix = max(self._prefix, len(shape.prefix))
                 top = 0 if shape.maximum is None else shape.maximum + 1
                 self.last = max(self.last, len(shape.prefix), shape.minimum, top)
         if self.last > limits.classes:
@@ -490,14 +493,6 @@ class ArrayJudge(Judge):
                 value=limits.classes,
                 where=f"alternatives with arrays of up to {self.last:,} items",
             )
-
-    @property
-    def room(self) -> int:
-        """The least number of values that items judged alike must have where they differ.
-
-        Past ``last`` items no more are needed, but for those that ``contains`` counts.
-        """
-        return ENOUGH if self.contains else max(1, self.last)
 
     def _tracked(self) -> list[Formula]:
         """The values of items, where all shapes but a few leave few; empty where they do not."""
@@ -549,8 +544,8 @@ class ArrayJudge(Judge):
         if found is None:
             rest = [1 << k for k in range(len(self.atoms)) if (alive & ~self.unique) >> k & 1]
             decided = without = 0
-            if len(rest) > 10:
-                raise self.unsupported()
+            if len(rest) > MOST_DECIDING:
+                return True, False  # too many combinations to look
             for chosen in product((0, 1), repeat=len(rest)):
                 others = sum(bit for bit, c in zip(rest, chosen, strict=True) if c)
                 repeats = self.verdict(others)
@@ -626,15 +621,46 @@ class ArrayJudge(Judge):
         return state.alive, 0, self.end(state, k)
 
     def following(self, vectors: Vectors, place: tuple[int, State]) -> list[tuple[int, State]]:
-        k, state = place
-        rest, nested = self.item(state, k)
-        states = {self._reduced(self.after(rest, nested, v)) for v in vectors.of(nested.formulas)}
-        following = min(k + 1, self.last)
+        states = {self._reduced(t) for t, certain in self._items(vectors, *place) if certain}
+        following = min(place[0] + 1, self.last)
         return [(following, t) for t in sorted(states, key=lambda t: t.alive.bit_count())]
 
     def _reduced(self, state: State) -> State:
         """The state without atoms that decide nothing."""
         return state._replace(alive=state.alive & self._bounds(state.alive)[2])
+
+    def _items(self, vectors: Vectors, k: int, state: State) -> Iterator[tuple[State, bool]]:
+        """The states after item ``k``, and whether it can be there whatever items were before."""
+        rest, nested = self.item(state, k)
+        differs = self.compares and self.matters(rest.alive)
+        for v in vectors.of(nested.formulas):
+            yield self.after(rest, nested, v), not differs or self._is_left(k, rest, nested, v)
+
+    def _is_left(self, k: int, state: State, nested: Nested, verdict: int) -> bool:
+        """Has an item with this verdict a value that none of the ``k`` before it has?"""
+        alive, failed = state.alive, nested.failed(verdict)
+        used = k if k < self.last else ENOUGH - 1
+        if k >= self._prefix and failed & alive & self._shapes:
+            # Past the prefixes no item had this verdict: the shapes would not hold any more.
+            used = min(used, self._prefix)
+        for n, j in zip(state.counts, self.contains, strict=True):
+            matches = alive >> j & 1 and not failed >> j & 1
+            if matches and (n < self.atoms[j].minimum or self.atoms[j].maximum is not None):
+                used = min(used, n)  # all items with this verdict match
+        return self.n_values(nested, verdict) > used
+
+    def n_values(self, nested: Nested, verdict: int) -> int:
+        """How many values have this verdict, or a lower bound."""
+        key = (nested.formulas, verdict)
+        found = self._counts.get(key)
+        if found is None:
+            algebra = self.sat.algebra
+            item = algebra.conjunction(
+                f if verdict >> j & 1 else algebra.complement(f)
+                for j, f in enumerate(nested.formulas)
+            )
+            found = self._counts[key] = self.sat.distinct.count(item)
+        return found
 
     def all_finals(self, vectors: Vectors) -> frozenset[int]:
         found: set[int] = set()
@@ -642,37 +668,55 @@ class ArrayJudge(Judge):
         queue = list(seen)
         for k, s in queue:
             found.add(self.verdict(self.end(s, k)))
-            rest, nested = self.item(s, k)
-            for v in vectors.of(nested.formulas):
-                t = (min(k + 1, self.last), self.after(rest, nested, v))
-                if t not in seen:
-                    seen.add(t)
-                    queue.append(t)
-                if self.unique and self.matters(t[1].alive):
-                    self._check_unique(k, rest, nested, v, t[1])
+            following = min(k + 1, self.last)
+            for t, certain in self._items(vectors, k, s):
+                if self.values and t.used >> len(self.values) + 1:
+                    # Two values that are not told apart.
+                    self.values, self.compares = [], True
+                    self._reached.clear()
+                    return self.all_finals(vectors)
+                if certain and (following, t) not in seen:
+                    seen.add((following, t))
+                    queue.append((following, t))
             self.check(queue)
         return frozenset(found)
 
-    def _check_unique(
-        self, k: int, state: State, nested: Nested, verdict: int, following: State
-    ) -> None:
-        """Raise where the verdict on an array would need more than is known of its items."""
-        if self.values:
-            if following.used >> len(self.values) + 1:
-                raise self.unsupported()
+    def check_unique(self, vectors: Vectors) -> None:
+        """Raise where comparing items leaves out arrays that have another verdict.
+
+        Those that repeat an item, and those whose last items depend on which values are left.
+        """
+        vectors.nested(ARRAY, self.ids)  # it may turn out that values are not told apart
+        if not self.compares:
             return
-        if not self._influence(following.alive)[1]:
-            raise self.unsupported()  # an array that repeats an item may satisfy a goal
-        # Enough different items can come, or what must come can come once.
-        asked, failed = sum(nested.atoms), nested.failed(verdict)
-        for j, atom in enumerate(self.atoms):
-            if isinstance(atom, Contains) and asked >> j & 1 and not failed >> j & 1:
-                if atom.minimum > 1 or atom.maximum is not None:
-                    raise self.unsupported()
-                return
-        algebra = self.sat.algebra
-        item = algebra.conjunction(
-            f if verdict >> j & 1 else algebra.complement(f) for j, f in enumerate(nested.formulas)
-        )
-        if self.sat.distinct.count(item) < self.room:
+        # By place: the achievable verdicts, with and without regard to the items before.
+        free: dict[tuple[int, State], set[int]] = {}
+        bound: dict[tuple[int, State], set[int]] = {}
+        ways: dict[tuple[int, State], list[tuple[tuple[int, State], bool]]] = {}
+        queue = [(0, self.start())]
+        for place in queue:
+            if place in ways:
+                continue
+            k, s = place
+            following = min(k + 1, self.last)
+            ways[place] = []
+            free[place], bound[place] = ({self.verdict(self.end(s, k))} for _ in range(2))
+            for t, certain in self._items(vectors, k, s):
+                decided, by_requiring = self._influence(t.alive)
+                if decided and not by_requiring:
+                    raise self.unsupported()  # an array that repeats an item may satisfy a goal
+                ways[place].append(((following, t), certain))
+                queue.append((following, t))
+            self.check(ways)
+        changed = True
+        while changed:
+            changed = False
+            for place, after in reversed(ways.items()):
+                before = len(free[place]), len(bound[place])
+                for other, certain in after:
+                    free[place] |= free[other]
+                    if certain:
+                        bound[place] |= bound[other]
+                changed |= before != (len(free[place]), len(bound[place]))
+        if free != bound:
             raise self.unsupported()

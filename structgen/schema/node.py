@@ -168,6 +168,7 @@ class Reader:
                 budget.check("the subschemas")
                 budget.charge(16_000, "the subschemas")
             self._read(node)
+            node.is_read = True
         if node.steps:
             return False
         node.formula = self.algebra.conjunction(node.direct)
@@ -251,7 +252,9 @@ class Reader:
     # -- keywords -------------------------------------------------------------------------------
 
     def _read(self, node: Node) -> None:
-        node.is_read = True
+        # What was read before an error, such as that the time is over, is read again.
+        node.direct.clear()
+        node.steps.clear()
         raw = node.raw
         if "$ref" in raw and node.dialect <= 7:
             self._ref(node, raw["$ref"])  # siblings of $ref count for nothing up to draft 7

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +232,10 @@ class Satisfiability:
             names = dict.fromkeys(n for shape in conjunct for n in shape.required)
             return [self.property_formula(conjunct, name) for name in names]
         low, high, prefix = array_bounds(conjunct)
-        if high < low or (low > 1 and is_unique(conjunct) and self.distinct.is_short(conjunct)):
+        if high < low:
+            return None
+        # What is not enforced is left out; places in a schema that ask for it are refused.
+        if low > 1 and is_unique(conjunct) and not self.distinct.is_enforced(conjunct):
             return None
         return [self.item_formula(conjunct, k) for k in range(min(low, prefix + 1))]
 
@@ -268,6 +271,10 @@ class Satisfiability:
                 condition == FALSE or self.scalars.language(STRING, condition).accepts(name) < 0
             ):
                 return NOTHING
+        return self.algebra.conjunction(map(self.node_formula, self._property_nodes(shape, name)))
+
+    def _property_nodes(self, shape: ObjectShape, name: str) -> list[Node]:
+        """The subschemas of one shape that a property of this name must satisfy."""
         nodes = [
             node
             for pattern, node in shape.patterns
@@ -276,15 +283,26 @@ class Satisfiability:
         declared = shape.properties.get(name)
         if declared is not None:
             nodes.insert(0, declared)
-        if not nodes:
-            return self.node_formula(shape.additional)
-        return self.algebra.conjunction(map(self.node_formula, nodes))
+        if not nodes and shape.additional is not None:
+            nodes.append(shape.additional)
+        return nodes
 
     def item_formula(self, conjunct: Conjunct, k: int) -> Formula:
         """What item ``k`` must satisfy."""
         return self.algebra.conjunction(
             self.shape_item(shape, k) for shape in conjunct if isinstance(shape, ArrayShape)
         )
+
+    def joined_formulas(self, slot: int, conjunct: Conjunct) -> Iterator[Formula]:
+        """What nested values must satisfy of which several subschemas say something."""
+        if slot == OBJECT:
+            for name in dict.fromkeys(n for shape in conjunct for n in shape.properties):
+                if sum(len(self._property_nodes(shape, name)) for shape in conjunct) > 1:
+                    yield self.property_formula(conjunct, name)
+            return
+        shapes = [shape for shape in conjunct if isinstance(shape, ArrayShape)]
+        for k in range(array_bounds(conjunct)[2] + 1 if len(shapes) > 1 else 0):
+            yield self.item_formula(conjunct, k)
 
     def shape_item(self, shape: ArrayShape, k: int) -> Formula:
         return self.node_formula(shape.prefix[k] if k < len(shape.prefix) else shape.items)

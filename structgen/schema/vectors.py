@@ -157,7 +157,10 @@ class Vectors:
         if found != self._known.get(key):
             self._known[key] = found
             self._changed = True
-        if not self._unfinished or len(found) == 1 << len(judge.ids):
+        complete = len(found) == 1 << len(judge.ids)
+        if isinstance(judge, ArrayJudge) and judge.values:
+            complete = False  # it must see all values, to tell them apart
+        if complete or not self._unfinished:
             self._settled.add(key)
             self._unfinished = before
         return found

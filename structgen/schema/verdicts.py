@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+from structgen.automaton.step import NO_LIMIT
 from structgen.automaton.tables import move, push
 from structgen.errors import LimitExceeded
 from structgen.schema.algebra import OBJECT
@@ -228,17 +229,31 @@ class ArrayVerdicts(_Verdicts):
         return edges
 
     def _item(self, k: int, state: State) -> list[ByteEdge]:
-        following = min(k + 1, self.judge.last)
-        rest, nested = self.judge.item(state, k)
+        judge, following = self.judge, min(k + 1, self.judge.last)
+        rest, nested = judge.item(state, k)
         requirement = self.inner(rest, nested, following)
         if requirement is None:
             return []
+
+        def follow(verdict: int) -> int:
+            return self.after_state(following, judge.after(rest, nested, verdict))
+
+        def room(verdict: int) -> int | None:
+            return self._room(following, judge.after(rest, nested, verdict))
+
+        compares = judge.compares and judge.matters(rest.alive)
         return self.builder.judged(
-            nested.formulas,
-            requirement,
-            lambda v: self.after_state(following, self.judge.after(rest, nested, v)),
-            room=self.judge.room if self.judge.compares and self.judge.matters(rest.alive) else 0,
+            nested.formulas, requirement, follow, room=room if compares else None
         )
+
+    def _room(self, k: int, state: State) -> int | None:
+        """How many values item ``k`` may have, at least; None where items need not differ."""
+        if not self.judge.matters(state.alive):
+            return None
+        rest, nested = self.judge.item(state, k)
+        requirement = self.inner(rest, nested, min(k + 1, self.judge.last))
+        masks = requirement.masks if requirement is not None else ()
+        return max((self.judge.n_values(nested, v) for v in masks), default=NO_LIMIT)
 
 
 def verdict_entries(
@@ -250,6 +265,8 @@ def verdict_entries(
 ) -> list[Entry]:
     """How a value judged by the goals ``ids`` may begin; ends with the index of its verdict."""
     judge: Judge = builder.vectors.judge(slot, ids)
+    if isinstance(judge, ArrayJudge) and judge.values:
+        builder.vectors.nested(slot, ids)  # are there values that it does not tell apart?
     if requirement.clauses is not None:
         forms = [builder.sat.conjuncts(slot, i) or [] for i in ids]
         kind = ObjectJudge if slot == OBJECT else ArrayJudge

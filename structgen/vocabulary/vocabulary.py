@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from structgen.errors import StructgenError
+from structgen.errors import StructgenError, whole_number
 
 
 class Vocabulary:
@@ -47,11 +47,16 @@ class Vocabulary:
         Ids named in ``eos_token_ids`` and ``special_tokens`` are symbols whatever their bytes.
 
         Raises:
-            StructgenError: there is no end-of-sequence id, or an id is out of range.
+            StructgenError: there is no end-of-sequence id, an id is out of range, or a token is
+                something else than bytes.
         """
         size = len(token_bytes)
-        self.special_tokens = {str(k): int(v) for k, v in (special_tokens or {}).items()}
-        self.eos_token_ids = tuple(dict.fromkeys(int(i) for i in eos_token_ids))
+        self.special_tokens = {
+            str(name): whole_number(i, f"the id of special token {name!r}")
+            for name, i in (special_tokens or {}).items()
+        }
+        ends = (whole_number(i, "an id of eos_token_ids") for i in eos_token_ids)
+        self.eos_token_ids = tuple(dict.fromkeys(ends))
         if not self.eos_token_ids:
             raise StructgenError(
                 "the vocabulary has no end-of-sequence token, so no output could ever end; "
@@ -67,6 +72,10 @@ class Vocabulary:
                 )
             pieces[token_id] = b""
 
+        if {*map(type, pieces)} != {bytes}:
+            for token_id, piece in enumerate(pieces):
+                if not isinstance(piece, bytes | bytearray):
+                    raise StructgenError(f"token {token_id} is bytes or None, not {piece!r:.40}")
         joined = b"".join(pieces)
         # A bytearray keeps the array writable: numba compiles read-only arrays as another type.
         self.data = np.frombuffer(bytearray(joined), dtype=np.uint8)

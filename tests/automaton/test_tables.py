@@ -26,7 +26,7 @@ def compiled(
     """A schema's automaton, as far as it is built, its start, and the owner that can build it."""
     compiler = sg.Compiler(sg.Vocabulary.byte_vocabulary(), cache_bytes=0)
     grammar = compiler.compile_json_schema(schema, whitespace=whitespace)
-    return grammar._masks.automaton, grammar._start, grammar
+    return grammar.automaton, grammar.start, grammar
 
 
 def build_reachable(automaton: Automaton, start: int) -> None:

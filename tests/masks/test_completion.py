@@ -8,6 +8,7 @@ import time
 import weakref
 
 import pytest
+from masks.walks import verify_rows
 
 import structgen as sg
 
@@ -55,6 +56,8 @@ def test_masks_are_the_same(schema: object, text: bytes) -> None:
     assert ahead.complete(60)
     ahead.automaton.verify()
     assert masks_along(ahead, text) == masks_along(lazy, text)
+    verify_rows(ahead)
+    verify_rows(lazy)
 
 
 def test_a_completed_grammar_has_the_rows() -> None:
@@ -115,4 +118,40 @@ def test_a_dropped_grammar_is_let_go() -> None:
             break
         time.sleep(0.01)
     assert gone() is None
+    compiler.close()
+
+
+def test_a_long_chain_of_entries() -> None:
+    """A state that had a row for each of thousands of counters."""
+    longer = [b"a" * n for n in (*range(2, 1400), 2500)]
+    pieces = [*(bytes([b]) for b in range(256)), *longer, None]
+    vocabulary = sg.Vocabulary(pieces, eos_token_ids=[len(pieces) - 1])
+    grammar = sg.Compiler(vocabulary).compile_json_schema({"type": "string", "maxLength": 2600})
+    matcher, mask = grammar.matcher(), sg.allocate_bitmask(1, len(pieces))
+    assert matcher.accept_bytes(b'"')
+    for _ in range(2600):
+        matcher.fill_bitmask(mask)
+        assert matcher.accept_bytes(b"a")
+    assert grammar.complete(60)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends that thread; the next grammar has another."""
+    compiler = sg.Compiler(BYTES, cache_bytes=0, background_seconds=60)
+    background = compiler._background
+    assert background is not None
+
+    def fail(self: sg.CompiledGrammar, *args: object, **options: object) -> bool:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sg.CompiledGrammar, "complete", fail)
+        first = compiler.compile_json_schema(SCHEMA)
+        while background._thread is not None:
+            time.sleep(0.01)
+    assert entries(first) == 0
+    second = compiler.compile_json_schema(SCHEMA)
+    while entries(second) == 0:
+        time.sleep(0.01)
     compiler.close()

@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 from differential.oracle import read_json, validator
 from masks.schemas import SCHEMAS
-from masks.walks import TOKENIZERS, Words, finish, mask_of, sampled_schemas, words
+from masks.walks import (
+    TOKENIZERS,
+    Words,
+    finish,
+    mask_of,
+    sampled_schemas,
+    verify_rows,
+    words,
+)
 
 import structgen as sg
 
@@ -102,9 +110,11 @@ def walk(
         assert matcher.accept_token(token)
         if token in w.eos:
             assert matcher.is_terminated() and not mask_of(matcher, len(w.vocabulary)).any()
+            verify_rows(grammar)
             return text
         text += w.pieces[token] or b""
     rest = finish(w, matcher, rng)
+    verify_rows(grammar)
     if rest is None:
         return None
     bits = mask_of(matcher, len(w.vocabulary))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from masks.walks import Words, finish, mask_of
 
 import structgen as sg
+from structgen.masks import unique
 
 # Pieces of arrays: items that end, and begin again, within one token.
 PIECES = [
@@ -153,6 +154,104 @@ def test_walks(name: str) -> None:
         for whitespace in ("compact", "flexible")
     )
     assert done > 2
+
+
+def around(u: dict[str, Any], other: dict[str, Any] | None = None) -> dict[str, Any]:
+    """An object of which two schemas judge an array at once."""
+    one = {"type": "object", "properties": {"u": u}, "required": ["u"]}
+    two = {"type": "object", "properties": {} if other is None else {"u": other}, "required": ["b"]}
+    return {"anyOf": [one, two]}
+
+
+INTEGER, STRING = {"type": "integer"}, {"type": "string"}
+AROUND: dict[str, dict[str, Any]] = {
+    "open": around(array(INTEGER)),
+    "tuple": around(array(False, prefixItems=[INTEGER, INTEGER])),
+    "at most two": around(array(INTEGER, maxItems=2)),
+    "strings": around(array(STRING, maxItems=2)),
+    "at least three": around(array(FEW, minItems=3)),
+    "one value in the end": around(array({"type": "null"}, prefixItems=[INTEGER, STRING])),
+    "one value between": around(array(STRING, prefixItems=[INTEGER, {"type": "null"}])),
+    "two arrays": around(array(STRING), array(INTEGER, minItems=2)),
+    "a value that must come": around(array(INTEGER), {"contains": {"const": 1}}),
+    "few, and others": around(array({"enum": [*range(10)]}), array({"enum": [*range(5, 16)]})),
+    "arrays": around(array(array(INTEGER)), {"items": {"items": STRING}}),
+    "in arrays": {"items": around(array(INTEGER)), "uniqueItems": True, "type": "array"},
+}
+
+
+@pytest.mark.parametrize("name", AROUND)
+def test_walks_where_the_object_around_is_judged(name: str) -> None:
+    done = sum(
+        walk(small(), AROUND[name], whitespace, seed)
+        for seed in range(3)
+        for whitespace in ("compact", "flexible")
+    )
+    assert done > 2
+
+
+@pytest.mark.parametrize("name", AROUND)
+def test_verdicts_where_the_object_around_is_judged(name: str) -> None:
+    """Arrays that repeat an item are left out where that decides something; no others are."""
+    schema = AROUND[name]
+    if "anyOf" not in schema:
+        return
+    grammar = small().compiler.compile_json_schema(schema)
+    judge = validator(schema)
+    rng = random.Random(name)
+    values = [0, 1, 1.0, 2, 7, 8, "a", "b", None, [1], ["a"], [1, 2]]
+    arrays = [list(a) for n in range(3) for a in product(values, repeat=n)]
+    arrays += [rng.choices(values, k=rng.choice((3, 3, 4))) for _ in range(200)]
+    accepted = 0
+    for value in arrays:
+        for whole in ({"u": value}, {"u": value, "b": 1}):
+            text = json.dumps(whole)
+            valid = judge.is_valid(read_json(text))
+            distinct = all(a != b for i, a in enumerate(value) for b in value[:i])
+            if is_accepted(grammar, text):
+                assert valid, text
+                accepted += 1
+            else:
+                assert not valid or not distinct, text
+    assert accepted > 10
+
+
+def test_items_that_need_not_differ_any_more() -> None:
+    """After an item that settles the verdict, arrays grow and end like any others."""
+    w = small()
+    for name, text in (
+        ("open", b'{"u":[1,"a"'),
+        ("strings", b'{"u":["x",1'),
+        ("tuple", b'{"u":[1,[]'),
+    ):
+        matcher = w.compiler.compile_json_schema(AROUND[name]).matcher()
+        for byte in text:
+            assert mask_of(matcher, len(w.vocabulary))[byte]
+            assert matcher.accept_token(byte)
+        assert matcher._unique is not None
+        before = matcher.copy()
+        assert matcher.accept_bytes(b",2" * 50 + b'],"b":1}') and matcher.is_accepting()
+        assert before.accept_bytes(b'],"b":[1,1]}') and before.is_accepting()
+
+
+def test_a_long_search_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    grammar = small().compiler.compile_json_schema(SCHEMAS["objects of an enum"])
+    text = b'[{"a":1},{"a":2},[1'
+    size = len(small().vocabulary)
+    matcher = grammar.matcher()
+    assert matcher.accept_bytes(text)
+    expected = mask_of(matcher, size)
+    monkeypatch.setattr(unique, "EFFORT", 1)
+    matcher.reset()
+    assert matcher.accept_bytes(text) and (mask_of(matcher, size) == expected).all()
+    masks = matcher._grammar
+    limits = masks.limits
+    masks.limits = sg.Limits(step_seconds=1e-9)
+    with pytest.raises(sg.LimitExceeded) as error:
+        matcher.accept_bytes(b"],")
+    assert error.value.limit == "step_seconds"
+    masks.limits = limits
+    assert matcher.accept_bytes(b'],"a"]') and matcher.is_accepting()
 
 
 VALUES = ["a", "b", "aa", "ab", "", 0, 1, 2, 1.0, 10, -0.0, True, None, [], [1], [0, 1], [[1]],

@@ -13,6 +13,7 @@ import numpy as np
 from shared_data import shared_data
 
 import structgen as sg
+from structgen.masks.verify import verify
 
 TOKENIZERS = ("llama3", "qwen3", "gpt2", "llama2")
 
@@ -89,6 +90,14 @@ def mask_of(matcher: sg.Matcher, size: int) -> np.ndarray:
     bits = np.unpackbits(mask[0].view(np.uint8), bitorder="little").astype(bool)
     assert not bits[size:].any(), "bits past the vocabulary"
     return bits[:size]
+
+
+def verify_rows(grammar: sg.CompiledGrammar) -> None:
+    """Check the store of a grammar, and the one that it shares with others."""
+    store = grammar._masks.store
+    verify(store)
+    if store.shared is not None:
+        verify(store.shared)
 
 
 _CLOSERS = {ord(c): rank for rank, c in enumerate('"}]:0,el')}

@@ -155,6 +155,87 @@ def test_many_generated_schemas() -> None:
     run(3000)
 
 
+STRINGS = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
+NUMBERS = {"type": "array", "items": {"type": "number"}, "uniqueItems": True}
+judged_arrays = st.one_of(
+    arrays(),
+    st.sampled_from([STRINGS, NUMBERS, {**STRINGS, "minItems": 2}, {**NUMBERS, "maxItems": 2}]),
+)
+
+
+def objects(u: Any, name: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {"u": u}, "required": [name]}
+
+
+@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+@given(
+    judged_arrays,
+    judged_arrays,
+    st.sampled_from(["anyOf", "oneOf", "allOf"]),
+    st.integers(0, 99),
+)
+def test_objects_around_are_judged(one: Any, two: Any, keyword: str, seed: int) -> None:
+    """All that is accepted is valid, every text can be finished, errors come while compiling."""
+    schema = {keyword: [objects(one, "u"), objects(two, "b")]}
+    note(json.dumps(schema))
+    rng = random.Random(seed)
+    w, judge = words("bytes"), validator(schema)
+    try:
+        grammar = w.compiler.compile_json_schema(schema, whitespace="compact")
+    except (sg.UnsupportedSchemaError, sg.LimitExceeded):
+        return
+    except sg.SchemaError as error:
+        assert "no value satisfies" in str(error)
+        return
+    pool = [*VALUES, *rng.sample(OTHERS, 2)]
+    for _ in range(150):
+        value = {"u": rng.choices(pool, k=rng.randrange(5)), **rng.choice([{}, {"b": 1}])}
+        text = json.dumps(value, separators=(",", ":"))
+        if is_accepted(grammar, text):
+            assert judge.is_valid(read_json(text)), text
+    for _ in range(3):
+        matcher, text = grammar.matcher(), bytearray()
+        for byte in b'{"u":[' if rng.random() < 0.8 else b"{":
+            if mask_of(matcher, len(w.vocabulary))[byte]:
+                assert matcher.accept_token(byte)
+                text.append(byte)
+        for _ in range(rng.randrange(12)):
+            choices = np.flatnonzero(mask_of(matcher, len(w.vocabulary))[:256]).tolist()
+            assert choices or matcher.is_accepting(), bytes(text)
+            if not choices:
+                break
+            byte = rng.choice(choices)
+            assert matcher.accept_token(byte)
+            text.append(byte)
+        tail = finish(w, matcher, rng, 300)
+        if tail is not None:
+            assert judge.is_valid(read_json(bytes(text + tail))), bytes(text + tail)
+
+
+def test_what_is_finite_alone_but_not_together() -> None:
+    """The matcher must know from the start that it has to compare items."""
+    few = [{"type": "array", "items": {"enum": list(range(k, k + 11))}, "uniqueItems": True}
+           for k in (0, 5)]  # fmt: skip
+    places = {"prefixItems": [{}] * 20}
+    for schema in (
+        {"anyOf": [objects(few[0], "u"), objects(few[1], "b")]},
+        {"allOf": [objects(few[0], "u"), objects(places, "u")]},
+    ):
+        grammar = words("bytes").compiler.compile_json_schema(schema)
+        assert is_accepted(grammar, '{"u": [1, 2]}')
+        assert not is_accepted(grammar, '{"u": [1, 1]}')
+
+
+def test_what_allof_joins_is_checked_while_compiling() -> None:
+    compiler = words("bytes").compiler
+    pair = {"prefixItems": [{"type": "string"}, {"const": "a"}], "minItems": 2}
+    for one in (STRINGS, {"allOf": [STRINGS]}):
+        schema = {"properties": {"a": {"allOf": [objects(one, "u"), objects(pair, "u")]}}}
+        with pytest.raises(sg.UnsupportedSchemaError) as error:
+            compiler.compile_json_schema(schema)
+        assert error.value.keyword == "uniqueItems"
+
+
 def test_what_cannot_be_exact_is_refused() -> None:
     compiler = words("bytes").compiler
     strings = {"type": "array", "items": {"type": "string"}}

@@ -67,6 +67,21 @@ def test_ids_out_of_range_are_errors(bad):
         Vocabulary([b"a", b"b", None], eos_token_ids=[2]).token_bytes(bad)
 
 
+@pytest.mark.parametrize("piece", ["a", 5, [97], 0.5])
+def test_tokens_are_bytes(piece):
+    with pytest.raises(StructgenError, match="token 1 is bytes or None"):
+        Vocabulary([b"a", piece, None], eos_token_ids=[2])
+    assert Vocabulary([b"a", bytearray(b"b"), None], eos_token_ids=[2]).token_bytes(1) == b"b"
+
+
+@pytest.mark.parametrize("bad", ["2", 2.0, None])
+def test_ids_are_whole_numbers(bad):
+    with pytest.raises(StructgenError, match="eos_token_ids is a whole number"):
+        Vocabulary([b"a", None, None], eos_token_ids=[bad])
+    with pytest.raises(StructgenError, match="<x>' is a whole number"):
+        Vocabulary([b"a", None, None], eos_token_ids=[2], special_tokens={"<x>": bad})
+
+
 def test_fingerprint_covers_everything_that_matters():
     base = Vocabulary([b"ab", b"c", None, None], eos_token_ids=[2], special_tokens={"<x>": 3})
     same = Vocabulary([b"ab", b"c", b"", None], eos_token_ids=[2], special_tokens={"<x>": 3})
