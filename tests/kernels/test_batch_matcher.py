@@ -1,0 +1,317 @@
+"""The matchers of a batch on a device beside :class:`structgen.Matcher`, step by step."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from masks.schemas import SCHEMAS
+from masks.walks import words
+from shared_data import shared_data
+
+import structgen as sg
+from structgen.device import Arena, BatchMatcher
+from structgen.device.arena import Space
+from structgen.errors import LimitExceeded, StructgenError
+from structgen.kernels import advance as advance_module
+from structgen.kernels import greedy as greedy_module
+from structgen.kernels import layout
+from structgen.kernels.layout import SlotTensors
+
+PAIRS = 'start: a\na: "x" a "x" | "x" a "y" | "x"\n'  # not LR(1): read in several ways
+
+
+def mask_of(batch: BatchMatcher) -> np.ndarray:
+    out = torch.zeros((len(batch), batch.arena.n_words), dtype=torch.int32)
+    return batch.fill_bitmask(out.to(batch.arena.device)).cpu().numpy()
+
+
+def expected_mask(matchers: list[sg.Matcher | None], n_tokens: int) -> np.ndarray:
+    out = sg.allocate_bitmask(len(matchers), n_tokens)
+    for row, matcher in enumerate(matchers):
+        if matcher is None:
+            bits = np.zeros(out.shape[1] * 32, np.uint8)
+            bits[:n_tokens] = 1
+            out[row] = np.packbits(bits, bitorder="little").view(np.int32)
+        else:
+            matcher.fill_bitmask(out, row)
+    return out
+
+
+def bits_of(row: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little"))
+
+
+def grammars(compiler: sg.Compiler, names: list[str]) -> list[sg.CompiledGrammar | None]:
+    found: list[sg.CompiledGrammar | None] = [
+        compiler.compile_json_schema(SCHEMAS[name]) for name in names
+    ]
+    found.append(compiler.compile_json_schema({"type": "array", "uniqueItems": True}))
+    found.append(compiler.compile_lark(PAIRS))
+    found.append(compiler.compile_regex("(ab|a[^\\n]{2,9})+"))
+    found.append(None)
+    return found
+
+
+def walk(
+    batch: BatchMatcher, choices: list[Any], n_tokens: int, eos: int, steps: int, seed: int
+) -> None:
+    """Random tokens, rollbacks, forks, joins; every mask is compared bit by bit."""
+    rng = random.Random(seed)
+    matchers: list[sg.Matcher | None] = []
+    taken = [0] * len(batch)
+    for slot in range(len(batch)):
+        grammar = choices[slot % len(choices)]
+        batch.join(slot, grammar)
+        matchers.append(None if grammar is None else grammar.matcher())
+    batch.resolve()
+    for _ in range(steps):
+        expected = expected_mask(matchers, n_tokens)
+        found = mask_of(batch)
+        for slot in range(len(batch)):
+            assert (found[slot] == expected[slot]).all(), (slot, batch.statuses.tolist())
+        tokens = []
+        for slot, matcher in enumerate(matchers):
+            allowed = bits_of(expected[slot])
+            if rng.random() < 0.15 or not len(allowed):
+                tokens.append(rng.randrange(n_tokens))  # as likely as not one that does not fit
+            elif matcher is not None and matcher.is_accepting() and rng.random() < 0.3:
+                tokens.append(eos)
+            else:
+                tokens.append(int(rng.choice(allowed)))
+        fits = [m is None or m.accept_token(t) for m, t in zip(matchers, tokens, strict=True)]
+        answer = batch.advance(torch.tensor(tokens))
+        assert answer is not None
+        for slot, matcher in enumerate(matchers):
+            if matcher is not None and not matcher.is_terminated():
+                assert bool(answer[slot]) == fits[slot], (slot, tokens[slot])
+            taken[slot] = min(4, taken[slot] + (matcher is not None and fits[slot]))
+        action = rng.random()
+        if action < 0.2:
+            counts = [rng.randint(0, n) if rng.random() < 0.5 else 0 for n in taken]
+            batch.rollback(counts)
+            for slot, matcher in enumerate(matchers):
+                if matcher is not None and counts[slot]:
+                    matcher.rollback(counts[slot])
+                taken[slot] -= counts[slot]
+        elif action < 0.3:
+            source, target = rng.sample(range(len(batch)), 2)
+            batch.fork([source], [target])
+            matcher = matchers[source]
+            matchers[target] = None if matcher is None else matcher.copy()
+            taken[target] = taken[source]
+        elif action < 0.4:
+            slot = rng.randrange(len(batch))
+            grammar = rng.choice(choices)
+            batch.join(slot, grammar)
+            batch.resolve()
+            matchers[slot] = None if grammar is None else grammar.matcher()
+            taken[slot] = 0
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_walks_of_single_bytes(device: str, seed: int) -> None:
+    w = words("bytes")
+    names = random.Random(seed).sample(list(SCHEMAS), 5)
+    arena = Arena(w.vocabulary, device, arena_bytes=8 << 20)
+    batch = BatchMatcher(arena, 8, max_depth=16, max_rollback=4)
+    walk(batch, grammars(w.compiler, names), len(w.vocabulary), w.eos[0], 40, seed)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama2"])
+def test_walks_of_real_vocabularies(device: str, name: str) -> None:
+    shared_data("tokenizers", name)
+    w = words(name)
+    names = random.Random(name).sample(list(SCHEMAS), 4)
+    arena = Arena(w.vocabulary, device, arena_bytes=64 << 20)
+    batch = BatchMatcher(arena, 4, max_depth=64, max_rollback=4)
+    walk(batch, grammars(w.compiler, names), len(w.vocabulary), w.eos[0], 8, 1)
+
+
+def test_walks_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no kernel can run, the references stand in."""
+    for module in ("advance", "mask", "fork_rollback", "greedy"):
+        monkeypatch.setattr(f"structgen.kernels.{module}.launches", lambda tensor: False)
+    w = words("bytes")
+    arena = Arena(w.vocabulary, "cpu", arena_bytes=8 << 20)
+    batch = BatchMatcher(arena, 8, max_depth=16, max_rollback=4)
+    names = random.Random(3).sample(list(SCHEMAS), 4)
+    walk(batch, grammars(w.compiler, names), len(w.vocabulary), w.eos[0], 40, 3)
+
+
+def copy_of(tensors: SlotTensors) -> SlotTensors:
+    return SlotTensors(*(t.clone() for t in tensors))
+
+
+def test_advance_is_its_reference(device: str) -> None:
+    """The same slots, stacks and rows, whatever is missing and whether or not a token fits."""
+    w, rng = words("bytes"), random.Random(5)
+    arena = Arena(w.vocabulary, device, arena_bytes=8 << 20)
+    batch = BatchMatcher(arena, 8, max_depth=6, max_rollback=2)
+    names = rng.sample(list(SCHEMAS), 8)
+    for slot, name in enumerate(names):
+        grammar = sg.Compiler(w.vocabulary, cache_bytes=0).compile_json_schema(SCHEMAS[name])
+        batch.join(slot, grammar)
+    seen = set()
+    for _ in range(50):
+        masks = mask_of(batch)
+        tokens = torch.full((8,), -1, dtype=torch.int32)
+        for slot in range(8):
+            allowed = bits_of(masks[slot])
+            if len(allowed) and rng.random() < 0.9:
+                tokens[slot] = int(rng.choice(allowed))
+            elif rng.random() < 0.5:
+                tokens[slot] = rng.randrange(len(w.vocabulary))
+        tokens = tokens.to(device)
+        other = copy_of(batch.tensors)
+        advance_module.advance(tokens, batch._tables, batch.tensors)
+        advance_module.advance_reference(tokens, batch._tables, other)
+        assert torch.equal(batch.tensors.slots, other.slots)
+        for slot, row in enumerate(batch.tensors.slots.tolist()):
+            depth, bitmaps = row[layout.S_DEPTH.value], row[layout.S_N_BITMAPS.value]
+            lists = row[layout.S_N_LISTS.value]
+            assert torch.equal(batch.tensors.stacks[slot, :depth], other.stacks[slot, :depth])
+            rows, other_rows = batch.tensors.rows[slot], other.rows[slot]
+            assert torch.equal(rows[:bitmaps], other_rows[:bitmaps])
+            assert torch.equal(rows[len(rows) - lists :], other_rows[len(rows) - lists :])
+            seen.add(row[layout.S_STATUS.value])
+        if rng.random() < 0.6:
+            batch.resolve()
+        for slot, status in enumerate(batch.statuses.tolist()):
+            if status == layout.FINISHED.value:
+                grammar = w.compiler.compile_json_schema(SCHEMAS[rng.choice(names)])
+                batch.join(slot, grammar)
+    assert {layout.ACTIVE.value, layout.NEED_STATE.value, layout.NEED_ROW.value} <= seen
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("padding", [-3, 0, 7])
+def test_greedy_is_its_reference(device: str, dtype: torch.dtype, padding: int) -> None:
+    """The likeliest allowed token, by logits with ties, NaN and infinities in strided rows."""
+    w, rng = words("bytes"), random.Random(f"{dtype} {padding}")
+    n, size = 9, len(w.vocabulary) + padding
+    arena = Arena(w.vocabulary, device, arena_bytes=8 << 20)
+    batch = BatchMatcher(arena, n, max_depth=32)
+    choices = grammars(w.compiler, rng.sample(list(SCHEMAS), 5))
+    for slot in range(n):
+        batch.join(slot, choices[slot % len(choices)])
+    batch.resolve()
+    out = torch.zeros(n, dtype=torch.int32, device=device)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(10):
+        logits = torch.randn((n, 2 * size), generator=generator).round(decimals=1).to(dtype)
+        logits[torch.rand(logits.shape, generator=generator) < 0.1] = float("nan")
+        logits[torch.rand(logits.shape, generator=generator) < 0.1] = float("-inf")
+        logits = logits.to(device)[:, :size]
+        expected = greedy_module.greedy_reference(logits, batch._tables, batch.tensors)
+        batch.greedy(logits, out)
+        assert out.tolist() == expected.tolist()
+        batch.resolve()
+        for slot, token in enumerate(out.tolist()):
+            if token < 0:
+                batch.join(slot, rng.choice(choices))
+        batch.resolve()
+
+
+def test_deep_texts_go_on_on_the_host(device: str) -> None:
+    w = words("bytes")
+    grammar = w.compiler.compile_json_schema({"type": "array"})
+    batch = BatchMatcher(Arena(w.vocabulary, device, arena_bytes=4 << 20), 2, max_depth=5)
+    batch.join(0, grammar)
+    matcher = grammar.matcher()
+    for byte in b"[[[[[[[[1,2],[]]]]]]]]":
+        token = w.by_byte[byte]
+        answer = batch.advance(torch.tensor([token, -1]))
+        assert answer is not None and bool(answer[0]) and matcher.accept_token(token)
+        expected = expected_mask([matcher, None], len(w.vocabulary))
+        assert (mask_of(batch) == expected).all()
+    assert batch.statuses.tolist()[0] == layout.ON_HOST.value
+
+
+def test_applied_masks(device: str) -> None:
+    w = words("bytes")
+    batch = BatchMatcher(Arena(w.vocabulary, device, arena_bytes=4 << 20), 2)
+    batch.join(0, w.compiler.compile_json_schema({"type": "boolean"}))
+    batch.resolve()
+    logits = torch.zeros((2, len(w.vocabulary) + 5), device=device)
+    batch.apply_mask(logits)
+    allowed = torch.isfinite(logits).cpu().numpy()
+    assert np.flatnonzero(allowed[0]).tolist() == sorted(w.by_byte[b] for b in b"tf")
+    assert allowed[1].sum() == len(w.vocabulary)  # and no padding
+
+
+# -- the arena ----------------------------------------------------------------------------------
+
+
+def test_space_is_given_back_whole() -> None:
+    space, rng = Space(1 << 12), random.Random(1)
+    held: dict[int, int] = {}
+    for _ in range(400):
+        if held and rng.random() < 0.5:
+            offset = rng.choice(list(held))
+            space.give(offset, held.pop(offset))
+        else:
+            length = rng.randint(1, 300)
+            offset = space.take(length)
+            if offset >= 0:
+                for other, size in held.items():
+                    assert offset + length <= other or other + size <= offset
+                held[offset] = length
+    for offset, length in held.items():
+        space.give(offset, length)
+    assert space.used == 0 and space.take(1 << 12) == 0
+
+
+def test_grammars_that_nobody_uses_make_room() -> None:
+    w = words("bytes")
+    compiler = sg.Compiler(w.vocabulary, cache_bytes=0)
+    arena = Arena(w.vocabulary, "cpu", arena_bytes=64 << 10)
+    batch = BatchMatcher(arena, 1, max_depth=8)
+    for i in range(12):
+        grammar = compiler.compile_json_schema({"enum": [f"text {i} {j}" for j in range(40)]})
+        batch.join(0, grammar)
+        batch.resolve()
+        matcher = grammar.matcher()
+        assert (mask_of(batch) == expected_mask([matcher], len(w.vocabulary))).all()
+        assert 0 < arena.nbytes <= 64 << 10
+
+
+def test_a_full_arena_says_so_and_stays_whole() -> None:
+    w = words("bytes")
+    compiler = sg.Compiler(w.vocabulary, cache_bytes=0)
+    arena = Arena(w.vocabulary, "cpu", arena_bytes=64 << 10)
+    batch = BatchMatcher(arena, 8, max_depth=8)
+    made = [
+        compiler.compile_json_schema({"enum": [f"text {i} {j}" for j in range(40)]})
+        for i in range(8)
+    ]
+    with pytest.raises(LimitExceeded, match="arena_bytes"):
+        for slot, grammar in enumerate(made):
+            batch.join(slot, grammar)
+            batch.resolve()
+    assert (mask_of(batch)[0] == expected_mask([made[0].matcher()], len(w.vocabulary))[0]).all()
+    for slot in range(8):
+        batch.leave(slot)
+    batch.join(0, made[-1])
+    batch.resolve()
+    assert (mask_of(batch)[0] == expected_mask([made[-1].matcher()], len(w.vocabulary))[0]).all()
+
+
+def test_wrong_uses_are_told() -> None:
+    w = words("bytes")
+    arena = Arena(w.vocabulary, "cpu", arena_bytes=1 << 20)
+    batch = BatchMatcher(arena, 2, max_rollback=1)
+    other = sg.Compiler(sg.Vocabulary([b"a", b"b", None], eos_token_ids=[2]))
+    with pytest.raises(StructgenError, match="another vocabulary"):
+        batch.join(0, other.compile_regex("a+"))
+    batch.join(0, w.compiler.compile_json_schema(True))
+    batch.resolve()
+    with pytest.raises(StructgenError, match="take back"):
+        batch.rollback([1, 0])
+    with pytest.raises(StructgenError, match="all different"):
+        batch.fork([0], [0])
+    with pytest.raises(StructgenError, match="slot"):
+        BatchMatcher(arena, 0)
