@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from structgen.bitmask import allocate_bitmask, apply_bitmask
     from structgen.compiler import CompiledGrammar, Compiler
     from structgen.compose import concat, union
+    from structgen.device import Arena, BatchMatcher
     from structgen.engine import LLM, Output, SamplingParams, generate
     from structgen.grammar import tool_call_tag
     from structgen.limits import Limits
@@ -34,6 +35,8 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "LLM": "structgen.engine",
+    "Arena": "structgen.device",
+    "BatchMatcher": "structgen.device",
     "CompiledGrammar": "structgen.compiler",
     "Compiler": "structgen.compiler",
     "Limits": "structgen.limits",
@@ -54,6 +57,8 @@ _LAZY = {
 
 __all__ = [
     "LLM",
+    "Arena",
+    "BatchMatcher",
     "CompileCancelled",
     "CompiledGrammar",
     "Compiler",

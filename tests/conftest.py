@@ -7,6 +7,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import torch
 from hypothesis import settings
 
 TESTS = Path(__file__).resolve().parent
@@ -24,6 +25,8 @@ def _clean_path() -> None:
 
 _clean_path()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that would download fails instead of waiting
+if not torch.cuda.is_available():  # before anything imports triton
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Whichever example comes first loads or compiles kernels: no example is timed.
 settings.register_profile("untimed", settings(), deadline=None)
