@@ -30,6 +30,7 @@ import structgen as sg
 from structgen.device import Arena, BatchMatcher
 from structgen.device.batch_matcher import needs_host
 from structgen.kernels import layout
+from structgen.kernels.sample import SamplingParameters
 
 BATCHES = (1, 16, 128, 512)
 STEPS = 56  # of each text
@@ -176,6 +177,54 @@ def constrained(
     }
 
 
+def torch_sampling(logits: torch.Tensor) -> torch.Tensor:
+    """Temperature, top-k 50 and top-p 0.9 as a chain of torch's own operations."""
+    values, ids = torch.sort(logits.float() / 0.8, dim=1, descending=True)
+    values[:, 50:] = float("-inf")
+    share = torch.softmax(values, 1)
+    share[share.cumsum(1) - share > 0.9] = 0
+    return ids.gather(1, torch.multinomial(share, 1))
+
+
+def sampled(
+    arena: Arena, chosen: list[Case], batch: int, n_logits: int, nothing: float
+) -> dict[str, float]:
+    """Medians of a step that samples, with constraints and without, and of torch's operations."""
+    matcher = BatchMatcher(arena, batch)
+    forced = Forced(batch, n_logits, torch.bfloat16)
+    out = torch.zeros((GRAPH, batch), dtype=torch.int32, device="cuda")
+    parameters = SamplingParameters.allocate(batch, "cuda")
+    parameters.temperature.fill_(0.8)
+    parameters.top_k.fill_(50)
+    parameters.top_p.fill_(0.9)
+
+    def steps() -> None:
+        for logits, tokens in zip(forced.logits, out, strict=True):
+            matcher.sample(logits, tokens, parameters)
+
+    def plain() -> None:
+        for logits in forced.logits:
+            torch_sampling(logits)
+
+    graph, chain = captured(steps), captured(plain)
+    found = {}
+    for name, one in (("unconstrained", graph), ("torch", chain)):
+        found[name] = statistics.median((replay(one) - nothing) / GRAPH for _ in range(20))
+    slots = [chosen[i % len(chosen)] for i in range(batch)]
+    tokens = torch.tensor([case.tokens[:STEPS] for case in slots], device="cuda").T
+    times: list[float] = []
+    wrong = 0
+    for _ in range(2):
+        for slot, case in enumerate(slots):
+            matcher.join(slot, case.grammar)
+        matcher.resolve()
+        for first in range(0, STEPS, GRAPH):
+            forced.raise_(tokens[first : first + GRAPH])
+            times.append((replay(graph) - nothing) / GRAPH)
+            wrong += int((out != tokens[first : first + GRAPH]).sum())
+    return found | {"constrained": statistics.median(times), "wrong": wrong}
+
+
 def run_without_waiting(arena: Arena, chosen: list[Case], n_logits: int, steps: int) -> int:
     """Slots of many grammars step along; a call that waits for the device raises here."""
     batch = 64
@@ -288,6 +337,13 @@ def main() -> None:
             f"{batch:6} {r['constrained']:12.1f} {r['p90']:8.1f} {r['unconstrained']:8.1f} "
             f"{r['torch.argmax']:8.1f} {share:10.2f} {peer:10.0f} "
             f"{peer / r['constrained']:7.0f} {r['wrong']:6.0f}"
+        )
+    print(f"{'batch':>6} {'sampled':>8} {'free':>8} {'torch':>8} {'wrong':>6}")
+    for batch in arguments.batch:
+        r = sampled(arena, chosen, batch, n_logits, nothing)
+        print(
+            f"{batch:6} {r['constrained']:8.1f} {r['unconstrained']:8.1f} {r['torch']:8.1f} "
+            f"{r['wrong']:6.0f}"
         )
     taken = run_without_waiting(arena, chosen, n_logits, 10_000)
     print(f"10,000 steps of 64 slots, none waited for the device; {taken:,} tokens stand there")

@@ -16,6 +16,8 @@ from structgen.kernels.fork_rollback import fork, rollback
 from structgen.kernels.greedy import Workspace, greedy_step
 from structgen.kernels.layout import ArenaTensors, allocate_slots
 from structgen.kernels.mask import apply_bitmask, fill_bitmask
+from structgen.kernels.sample import SamplingParameters, sample
+from structgen.kernels.sample import Workspace as Draws
 from structgen.matcher import Configuration, Matcher
 
 _WAITING = (layout.NEED_STATE.value, layout.NEED_ROW.value)
@@ -56,6 +58,8 @@ class BatchMatcher:
         self._hosts: dict[int, Matcher] = {}
         self._host_rows: dict[int, int] = {}  # where in the arena their masks are
         self._workspace = Workspace(batch, arena.n_tokens, arena.device)
+        self._mask: torch.Tensor | None = None  # of sampling, when it is first asked for
+        self._draws: Draws | None = None
         self._none = torch.full((batch,), -1, dtype=torch.int32, device=arena.device)
         self._scratch = np.zeros((1, arena.n_words), np.int32)
 
@@ -153,6 +157,26 @@ class BatchMatcher:
             out: int32 [batch], where the tokens are written; -1 where nothing is allowed.
         """
         greedy_step(logits, out, self._tables, self.tensors, self._workspace)
+        return out
+
+    def sample(
+        self, logits: torch.Tensor, out: torch.Tensor, parameters: SamplingParameters
+    ) -> torch.Tensor:
+        """Draw allowed tokens and take them; see ``kernels/sample.py``.
+
+        Args:
+            logits: [batch, V or more], bf16, fp16 or fp32.
+            out: int32 [batch], where the tokens are written; -1 where nothing is allowed.
+            parameters: of each slot.
+        """
+        if self._mask is None:
+            n, device = len(self), self.arena.device
+            self._mask = torch.empty((n, self.arena.n_words), dtype=torch.int32, device=device)
+            self._draws = Draws(n, self.arena.n_tokens, device)
+        assert self._draws is not None
+        mask = self.fill_bitmask(self._mask)
+        sample(logits, mask, parameters, out, n_tokens=self.arena.n_tokens, workspace=self._draws)
+        advance(out, self._tables, self.tensors)
         return out
 
     def advance(self, tokens: torch.Tensor, *, wait: bool = True) -> torch.Tensor | None:

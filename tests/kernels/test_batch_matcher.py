@@ -20,6 +20,7 @@ from structgen.kernels import advance as advance_module
 from structgen.kernels import greedy as greedy_module
 from structgen.kernels import layout
 from structgen.kernels.layout import SlotTensors
+from structgen.kernels.sample import SamplingParameters
 
 PAIRS = 'start: a\na: "x" a "x" | "x" a "y" | "x"\n'  # not LR(1): read in several ways
 
@@ -214,6 +215,30 @@ def test_greedy_is_its_reference(device: str, dtype: torch.dtype, padding: int) 
             if token < 0:
                 batch.join(slot, rng.choice(choices))
         batch.resolve()
+
+
+def test_sampled_texts_are_allowed(device: str) -> None:
+    w = words("bytes")
+    grammar = w.compiler.compile_regex("(ab|cd){3,5}")
+    batch = BatchMatcher(Arena(w.vocabulary, device, arena_bytes=4 << 20), 3)
+    for slot in range(3):
+        batch.join(slot, grammar)
+    batch.resolve()
+    parameters = SamplingParameters.allocate(3, device)
+    parameters.temperature.fill_(1.0)
+    parameters.seed.copy_(torch.tensor([1, 2, 1]))
+    out = torch.zeros(3, dtype=torch.int32, device=device)
+    texts: list[list[int]] = [[], [], []]
+    while (batch.statuses == layout.ACTIVE.value).any() and len(texts[0]) < 30:
+        batch.sample(torch.zeros((3, len(w.vocabulary)), device=device), out, parameters)
+        batch.resolve()
+        for text, token in zip(texts, out.tolist(), strict=True):
+            text.append(token)
+    assert texts[0] == texts[2]
+    for text in texts:
+        matcher = grammar.matcher()
+        assert all(matcher.accept_token(token) for token in text if token >= 0)
+        assert matcher.is_terminated()
 
 
 def test_deep_texts_go_on_on_the_host(device: str) -> None:
