@@ -203,8 +203,14 @@ class BatchMatcher:
         return taken
 
     def resolve(self) -> list[int]:
-        """Give slots what they wait for; returns those on the host whose token did not fit."""
+        """Give slots what they wait for; returns those on the host whose token did not fit.
+
+        Raises:
+            StructgenError: what a slot waits for cannot be had (a limit, a full arena). That slot
+                is ended, so that nothing is allowed in it; all others were served.
+        """
         refused: list[int] = []
+        error: StructgenError | None = None
         while True:
             slots = self.tensors.slots.cpu().numpy()
             status = slots[:, layout.S_STATUS.value]
@@ -212,26 +218,16 @@ class BatchMatcher:
             moving = np.flatnonzero(status == layout.NEED_HOST.value).tolist()
             turns = np.flatnonzero(status == layout.HOST_TURN.value).tolist()
             if not waiting and not moving and not turns:
+                if error is not None:
+                    raise error
                 return refused
-            for slot in turns:
-                token = int(slots[slot, layout.S_PENDING.value])
-                if not self._hosts[slot].accept_token(token):
-                    refused.append(slot)
-                self._write_host(slot)
-            for slot in moving + waiting:
-                twin = self._twin(slot, slots[slot])
-                token = int(slots[slot, layout.S_PENDING.value])
-                # The host takes the same step: then all that it needs is there.
-                fits = token < 0 or twin.accept_token(token)
-                twin.fill_bitmask(self._scratch)
-                if slot in moving:
-                    if not fits:
+            for slot in turns + moving + waiting:
+                try:
+                    if not self._serve(slot, slots[slot]):
                         refused.append(slot)
-                    self._move_to_host(slot, twin)
-            for slot in waiting:
-                resident = self._residents[slot]
-                assert resident is not None
-                self.arena.update(resident)
+                except StructgenError as found:
+                    error = error or found
+                    self._end(slot)
             advance(self._none, self._tables, self.tensors)
 
     @property
@@ -240,6 +236,32 @@ class BatchMatcher:
         return self.tensors.slots[:, layout.S_STATUS.value]
 
     # -- the host's part ------------------------------------------------------------------------
+
+    def _serve(self, slot: int, row: np.ndarray) -> bool:
+        """Do what one slot waits for; False where the host refuses its token."""
+        token, status = int(row[layout.S_PENDING.value]), int(row[layout.S_STATUS.value])
+        if status == layout.HOST_TURN.value:
+            fits = self._hosts[slot].accept_token(token)
+            self._write_host(slot)
+            return fits
+        # The host takes the same step: then all that it needs is there.
+        twin = self._twin(slot, row)
+        fits = token < 0 or twin.accept_token(token)
+        twin.fill_bitmask(self._scratch)
+        if status == layout.NEED_HOST.value:
+            self._move_to_host(slot, twin)
+            return fits
+        resident = self._residents[slot]
+        assert resident is not None
+        self.arena.update(resident)
+        return True  # or the kernel says that it does not fit
+
+    def _end(self, slot: int) -> None:
+        """Allow nothing in a slot until somebody joins it."""
+        self.leave(slot)
+        row = np.zeros(layout.S_WIDTH.value, np.int32)
+        row[layout.S_STATUS.value], row[layout.S_PENDING.value] = layout.FINISHED.value, -1
+        self._write(slot, row)
 
     def _twin(self, slot: int, row: np.ndarray) -> Matcher:
         """A matcher in the configuration of a slot."""

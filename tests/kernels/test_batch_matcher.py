@@ -325,6 +325,31 @@ def test_a_full_arena_says_so_and_stays_whole() -> None:
     assert (mask_of(batch)[0] == expected_mask([made[-1].matcher()], len(w.vocabulary))[0]).all()
 
 
+def test_a_slot_that_fails_ends_alone() -> None:
+    """One grammar may spend nothing on what its text needs first; the other goes on."""
+    w = words("bytes")
+    schema = {"properties": {"name": {"enum": [1, 2]}}, "required": ["name"]}
+    poor = sg.Compiler(w.vocabulary, cache_bytes=0, limits=sg.Limits(step_seconds=1e-9))
+    grammars = [poor.compile_json_schema(schema), w.compiler.compile_json_schema(schema)]
+    batch = BatchMatcher(Arena(w.vocabulary, "cpu", arena_bytes=4 << 20), 2, max_depth=8)
+    matcher = grammars[1].matcher()
+    batch.join(1, grammars[1])
+    batch.resolve()
+    batch.join(0, grammars[0])
+    with pytest.raises(LimitExceeded, match="step_seconds"):
+        for byte in b'{"name":1}':
+            token = w.by_byte[byte]
+            assert matcher.accept_token(token)
+            batch.advance(torch.tensor([token, token]), wait=False)
+            batch.resolve()
+    found = mask_of(batch)
+    assert not found[0].any()
+    assert (found[1] == expected_mask([matcher], len(w.vocabulary))[0]).all()
+    batch.join(0, grammars[1])
+    batch.resolve()
+    assert (mask_of(batch)[0] == expected_mask([grammars[1].matcher()], len(w.vocabulary))[0]).all()
+
+
 def test_wrong_uses_are_told() -> None:
     w = words("bytes")
     arena = Arena(w.vocabulary, "cpu", arena_bytes=1 << 20)
