@@ -56,11 +56,7 @@ def cases(path: Path, tokenizer: Any, compiler: sg.Compiler, count: int) -> list
     """Schemas that every step of is warm."""
     found: list[Case] = []
     mask = sg.allocate_bitmask(1, len(compiler.vocabulary))
-    for row in common.maskbench(path):
-        try:
-            grammar = compiler.compile_json_schema(row["schema"])
-        except sg.StructgenError:
-            continue
+    for row, grammar in common.compiled(path, compiler):
         for test in row["tests"]:
             tokens = common.encode(tokenizer, test["data"])[:STEPS]
             matcher = grammar.matcher()

@@ -27,7 +27,7 @@ import sys
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -418,6 +418,17 @@ def maskbench(path: Path, count: int | None = None, seed: int = 7) -> list[dict[
         rows = [json.loads(line) for line in lines]
     random.Random(seed).shuffle(rows)
     return rows[:count]
+
+
+def compiled(path: Path, compiler: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+    """The schemas that compile, in the order of :func:`maskbench`, with their grammars."""
+    from structgen import StructgenError
+
+    for row in maskbench(path):
+        try:
+            yield row, compiler.compile_json_schema(row["schema"])
+        except StructgenError:
+            continue
 
 
 def run_judge(judge: Path, engine: str, out: Path, **options: object) -> None:

@@ -51,11 +51,7 @@ def cases(path: Path, tokenizer: Any, compiler: sg.Compiler, count: int) -> list
     """The first schemas with a long valid instance; every row along it is there."""
     found: list[Case] = []
     mask = sg.allocate_bitmask(1, len(compiler.vocabulary))
-    for row in common.maskbench(path):
-        try:
-            grammar = compiler.compile_json_schema(row["schema"])
-        except sg.StructgenError:
-            continue
+    for row, grammar in common.compiled(path, compiler):
         if needs_host(grammar):
             continue
         for test in row["tests"]:

@@ -8,7 +8,7 @@ edge carries what must be known of the state that it leads to, an entry where it
 ========== ===== ==================================================================================
 table      width columns
 ========== ===== ==================================================================================
-grammars   16    offsets of the tables (``D_*``), the mask of the pairs' hash, the start state
+grammars   16    offsets of the tables (``D_*``), the mask of the pairs' hash
 states     8     ``MAP`` row of the class maps or -1; ``BASE`` first edge; ``LO``, ``HI``; ``END``;
                  ``HEAD`` first entry or -1; ``FINAL`` class of a state that only ends its frame,
                  or -1; ``FRAMES`` how many it leaves then
@@ -43,7 +43,6 @@ D_PUSHES = tl.constexpr(5)
 D_ENTRIES = tl.constexpr(6)
 D_PAIRS = tl.constexpr(7)
 D_PAIR_MASK = tl.constexpr(8)
-D_START = tl.constexpr(9)
 
 # States.
 STATE_WIDTH = tl.constexpr(8)

@@ -202,7 +202,6 @@ class Arena:
             self._write(offset + first * table.shape[1], table[first:].reshape(-1))
             directory[column] = offset
         directory[layout.D_PAIR_MASK.value] = len(tables.pairs) - 1
-        directory[layout.D_START.value] = resident.grammar.start
         resident.sent, resident.counts = tables, counts
         self._copy(self.grammars[resident.index], directory)
         for place in left:  # only what the kernels find in the directory may be in use
