@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,8 +28,9 @@ from structgen.masks.grammar import MaskGrammar
 from structgen.masks.tokens import TokenTables
 from structgen.matcher import Matcher
 from structgen.regular.charset import has_surrogate
-from structgen.schema.compile import add_schema
+from structgen.schema.compile import build_schema
 from structgen.schema.document import snapshot
+from structgen.schema.family import Families, group_of
 from structgen.schema.library import Library
 from structgen.schema.options import SchemaOptions
 from structgen.vocabulary import Vocabulary
@@ -117,7 +118,11 @@ class CompiledGrammar:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the grammar's own tables and rows so far; they grow as texts are generated."""
+        """Bytes of the grammar's own tables and rows so far; they grow as texts are generated.
+
+        Grammars that share definitions (see :mod:`structgen.schema.family`) have one set of tables
+        together.
+        """
         return self._masks.nbytes
 
     @property
@@ -136,7 +141,10 @@ class CompiledGrammar:
 
     @property
     def stats(self) -> dict[str, int | float]:
-        """Counts of what was built so far, and the seconds that compiling took."""
+        """Counts of what was built so far, and the seconds that compiling took.
+
+        What is shared with other grammars (see :attr:`nbytes`) is counted in each.
+        """
         a, s = self._masks.automaton, self._masks.store
         return {
             "states": a.n_states,
@@ -213,7 +221,7 @@ class Compiler:
     Args:
         vocabulary: the tokens' exact bytes.
         cache_bytes: compiled grammars are kept, least recently used first out, up to this size;
-            0 keeps none.
+            0 keeps none. What several share counts once.
         limits: bounds on one compilation.
         background_seconds: for so long a thread completes each new grammar (see
             :meth:`CompiledGrammar.complete`); 0: rows are computed when a text needs them.
@@ -236,6 +244,7 @@ class Compiler:
         self._cache = _Cache(cache_bytes)
         self._libraries: dict[tuple[str, str], tuple[Library, MaskGrammar]] = {}
         self._lock = threading.RLock()
+        self._families = Families(self._lock)
         self._background = (
             Background(background_seconds, background_bytes) if background_seconds > 0 else None
         )
@@ -291,18 +300,27 @@ class Compiler:
             settings = None  # a resolver: neither cached nor serialized
 
         def build() -> CompiledGrammar:
-            library, shared = self._library(whitespace, escapes)
             own = snapshot(schema)  # the caller may change the dict later
             lazily = own is not None
-            with self._automaton(library.automaton) as automaton:
-                start, warnings = add_schema(
-                    automaton, library, own if lazily else schema, self.limits, chosen,
-                    lazily=lazily,
-                )  # fmt: skip
-                masks = MaskGrammar(self._tokens, automaton, shared)
+            group, found = group_of(own, chosen), None
+            if group is not None:
+                group = (group, whitespace, escapes, self.limits)
+                found = self._families.build(group, own, self.limits, chosen)
+            if found is None:
+                library, shared = self._library(whitespace, escapes)
+                with self._automaton(library.automaton) as automaton:
+                    builder, start = build_schema(
+                        automaton, library, own if lazily else schema, self.limits, chosen,
+                        lazily=lazily,
+                    )  # fmt: skip
+                    masks = MaskGrammar(self._tokens, automaton, shared)
+                if group is not None:
+                    self._families.add(group, masks, library, builder)
+            else:
+                masks, builder, start = found
             text = partial(write_json, own) if lazily else write_json(schema)
             source = {"kind": "json_schema", "text": text, "options": settings}
-            return self._finish(masks, start, source, warnings, started)
+            return self._finish(masks, start, source, builder.reader.warnings, started)
 
         if self._cache_bytes <= 0 or settings is None:
             return self._run(build, cancel)
@@ -540,7 +558,8 @@ class Compiler:
         started: float,
     ) -> CompiledGrammar:
         seconds = time.perf_counter() - started
-        masks.limits = self.limits
+        if masks.limits is not self.limits:  # those of a family are there, and in use
+            masks.limits = self.limits
         grammar = CompiledGrammar(
             masks, start, source, self.vocabulary, warnings, seconds, self.limits
         )
@@ -598,7 +617,9 @@ class _Cache:
     def __init__(self, most: int) -> None:
         self.most = most
         self._grammars: OrderedDict[Any, CompiledGrammar] = OrderedDict()
-        self._sizes: dict[Any, int] = {}
+        # By the tables of one or several grammars: how many grammars, and their size.
+        self._users: Counter[MaskGrammar] = Counter()
+        self._sizes: dict[MaskGrammar, int] = {}
         self._total = 0
         self._calls = 0  # since all were measured
 
@@ -608,31 +629,38 @@ class _Cache:
         if grammar is None:
             return None, []
         self._grammars.move_to_end(key)
-        return grammar, self._shrink(key)
+        return grammar, self._shrink(grammar)
 
     def add(
         self, key: Any, grammar: CompiledGrammar
     ) -> tuple[CompiledGrammar, list[CompiledGrammar]]:
         """The grammar of ``key``: this one, unless there is one; and what had to go."""
-        grammar = self._grammars.setdefault(key, grammar)
-        return grammar, self._shrink(key)
+        if key not in self._grammars:
+            self._grammars[key] = grammar
+            self._users[grammar._masks] += 1
+        grammar = self._grammars[key]
+        return grammar, self._shrink(grammar)
 
-    def _shrink(self, used: Any) -> list[CompiledGrammar]:
+    def _shrink(self, used: CompiledGrammar) -> list[CompiledGrammar]:
         self._calls += 1
         if 8 * self._calls >= len(self._grammars):
             self._calls = 0
-            self._sizes = {key: grammar.nbytes for key, grammar in self._grammars.items()}
+            self._sizes = {masks: masks.nbytes for masks in self._users}
             self._total = sum(self._sizes.values())
         else:
-            size = self._grammars[used].nbytes
-            self._total += size - self._sizes.get(used, 0)
-            self._sizes[used] = size
+            size = used.nbytes
+            self._total += size - self._sizes.get(used._masks, 0)
+            self._sizes[used._masks] = size
         evicted = []
         # The one in use stays, however large it is.
         while self._total > self.most and len(self._grammars) > 1:
-            key, grammar = self._grammars.popitem(last=False)
-            self._total -= self._sizes.pop(key)
+            _, grammar = self._grammars.popitem(last=False)
             evicted.append(grammar)
+            masks = grammar._masks
+            self._users[masks] -= 1
+            if not self._users[masks]:
+                del self._users[masks]
+                self._total -= self._sizes.pop(masks)
         return evicted
 
 

@@ -10,6 +10,7 @@ from structgen.limits import Limits
 from structgen.schema.algebra import Algebra, Formula
 from structgen.schema.frames import ByteEdge, Entry, Frames
 from structgen.schema.library import Library
+from structgen.schema.node import Node
 from structgen.schema.options import SchemaOptions
 from structgen.schema.satisfy import Satisfiability
 from structgen.schema.scalars import Scalars
@@ -34,6 +35,10 @@ class Builder(Protocol):
 
     def entries(self, formula: Formula) -> list[Entry]:
         """How a value that satisfies ``formula`` may begin; its frame ends with class 0."""
+        ...
+
+    def value_of(self, node: Node) -> list[Entry]:
+        """How a value at a subschema's place may begin."""
         ...
 
     def judged(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any
 
 from structgen import budget
 from structgen.automaton.tables import Automaton, push
@@ -23,7 +23,7 @@ from structgen.schema.algebra import (
 )
 from structgen.schema.arrays import ArrayFrame
 from structgen.schema.atoms import ArrayShape, Contains, ObjectShape, UniqueItems
-from structgen.schema.document import Document, shown, survey
+from structgen.schema.document import DEFINITIONS, Document, Survey, shown, survey
 from structgen.schema.frames import ByteEdge, Entry, Frames
 from structgen.schema.judges import ArrayJudge, Requirement, minimal_masks
 from structgen.schema.library import Library
@@ -36,6 +36,9 @@ from structgen.schema.scalars import Scalars
 from structgen.schema.unique import UniqueFrame
 from structgen.schema.vectors import Split, split
 from structgen.schema.verdicts import verdict_entries
+
+if TYPE_CHECKING:
+    from structgen.schema.family import Definition
 
 
 def add_schema(
@@ -53,6 +56,20 @@ def add_schema(
     built when a text first enters them. With ``lazily``, nobody changes ``schema`` any more, and
     what a look finds in order is read only then, too (see :mod:`structgen.schema.plain`).
     """
+    builder, start = build_schema(automaton, library, schema, limits, options, lazily=lazily)
+    return start, builder.reader.warnings
+
+
+def build_schema(
+    automaton: Automaton,
+    library: Library,
+    schema: Any,
+    limits: Limits,
+    options: SchemaOptions,
+    *,
+    lazily: bool = False,
+) -> tuple[SchemaBuilder, int]:
+    """As :func:`add_schema`; the builder of the frames, and the start state."""
     # Other documents are the caller's, who may change them.
     lazily = lazily and not options.formats and options.resources is None
     left_out: set[str] = set()
@@ -62,7 +79,7 @@ def add_schema(
                 builder = SchemaBuilder(
                     automaton, library, schema, limits, options, left_out, lazily=lazily
                 )
-                return builder.start(), builder.reader.warnings
+                return builder, builder.start()
         except UnsupportedSchemaError as error:
             # Whether uniqueItems can be enforced is known once the items are.
             if not options.relaxed or error.keyword != "uniqueItems" or error.pointer in left_out:
@@ -83,27 +100,32 @@ class SchemaBuilder:
         left_out: Set[str] = frozenset(),
         *,
         lazily: bool = False,
+        found: Survey | None = None,
+        shared: Mapping[int, Definition] | None = None,
     ) -> None:
         """``left_out``: pointers of subschemas whose ``uniqueItems`` is not enforced.
 
-        ``lazily``: plain subschemas are read when they are needed.
+        ``lazily``: plain subschemas are read when they are needed. ``found``: what a survey of
+        the schema says, if it was made. ``shared``: definitions of the schema (by identity) that
+        another grammar in ``automaton`` has read.
         """
         if not isinstance(schema, dict | bool):
             raise SchemaError(f"a schema is an object or a boolean, not {shown(schema)}")
-        found = survey(schema, limits)
+        self.survey = found or survey(schema, limits)
+        self.document = Document(schema, options.resources, self.survey)
         self.automaton, self.library = automaton, library
         self.limits, self.options, self.lazily = limits, options, lazily
         self.algebra = Algebra()
-        self.reader = Reader(
-            Document(schema, options.resources, found),
-            self.algebra,
-            limits,
-            options,
-            left_out,
-        )
+        self.reader = Reader(self.document, self.algebra, limits, options, left_out)
+        # By identity, of the root's definitions: all of them, and those that were checked here.
+        self.reader.definitions = _definitions(schema) if lazily else frozenset()
+        self.checked: set[int] = set()
         self.scalars = Scalars(automaton, library, self.algebra, limits, self.reader)
         self.sat = Satisfiability(self.algebra, self.reader, self.scalars, limits)
         self.vectors = self.sat.vectors
+        if shared:
+            self.reader.looks.shared = shared
+            self.sat.elsewhere = self._is_known
         automaton.on_close.append(self._forget)
         self.frames = Frames(automaton, library.whitespace)
         self._entries: dict[Formula, list[Entry]] = {}
@@ -112,12 +134,21 @@ class SchemaBuilder:
         # Are there arrays whose items differ, and places that say several things of nested values?
         self._differ = self._joins = False
         self._joined: list[tuple[int, Conjunct, Node]] = []  # those that are one conjunction
-        self.root = self.reader.node(schema, "#")
-        checked: set[tuple[int, int]] = set()  # types and type formulas
-        self._check_places(checked)
-        self._check_joined(checked)
+        try:
+            self.root = self.reader.node(schema, "#")
+            checked: set[tuple[int, int]] = set()  # types and type formulas
+            self._check_places(checked)
+            self._check_joined(checked)
+        except BaseException:
+            self.leave()
+            raise
         # What is finite in one place need not be so together with another.
         automaton.has_unique |= self._differ and self._joins
+
+    def leave(self) -> None:
+        """Give up: no state of the automaton was added."""
+        self.automaton.on_close.remove(self._forget)
+        self._forget()
 
     def _forget(self) -> None:
         """Take apart what refers to itself, so that it is freed at once."""
@@ -127,7 +158,8 @@ class SchemaBuilder:
     def _check_places(self, checked: set[tuple[int, int]]) -> None:
         """Look at every place that a value can reach; raise for what is not enforced."""
         queue: list[Node | Place] = [self.root]
-        seen = {id(self.root.raw)}
+        shared = self.reader.looks.shared
+        seen = {id(self.root.raw), *shared}
         for k, place in enumerate(queue):
             if not k % 64:
                 budget.check("the subschemas")
@@ -141,6 +173,8 @@ class SchemaBuilder:
                 if id(raw) not in seen:
                     seen.add(id(raw))
                     queue.append(child)
+        self.checked |= self.reader.definitions & seen
+        self.checked -= shared.keys()
 
     def _look(self, place: Node | Place) -> Iterable[Place] | None:
         """The places within one that is plain; None for any other."""
@@ -164,6 +198,11 @@ class SchemaBuilder:
             if slot >= ARRAY:
                 self._note_joined(slot, i, node)
                 for atom in atoms:
+                    source = self.reader.sources.get(atom)
+                    if source is not None:
+                        if id(source) in self.reader.looks.shared:
+                            continue
+                        self.checked.add(id(source))
                     yield from _children(atom)
 
     def _note_joined(self, slot: int, i: int, place: Node) -> None:
@@ -239,11 +278,15 @@ class SchemaBuilder:
             judge.check_unique(self.vectors)
             self.automaton.has_unique |= judge.compares
 
+    def check_satisfiable(self) -> None:
+        """Raise where no value satisfies the schema."""
+        if not self.sat.is_satisfiable(self.reader.place_formula(self.root)):
+            raise SchemaError("no value satisfies the schema")
+
     def start(self) -> int:
         """The state before the first byte of a value that satisfies the schema."""
+        self.check_satisfiable()
         formula = self.reader.place_formula(self.root)
-        if not self.sat.is_satisfiable(formula):
-            raise SchemaError("no value satisfies the schema")
         done = self.automaton.reserve_state()
         self.automaton.set_final(done, 0)
         back = self.automaton.new_return([(done, 0)])
@@ -268,11 +311,26 @@ class SchemaBuilder:
             if formula[1] & 2:
                 found += library.true
             for slot in (NUMBER, STRING, ARRAY, OBJECT):
-                found += self._typed_entries(slot, formula[slot])
+                found += self.typed_entries(slot, formula[slot])
             self._entries[formula] = found
         return found
 
-    def _typed_entries(self, slot: int, i: int) -> list[Entry]:
+    def value_of(self, node: Node) -> list[Entry]:
+        """How a value at a subschema's place may begin; its frame ends with class 0."""
+        shared = self.reader.looks.shared_with(node.raw)
+        return self.entries(self.sat.node_formula(node)) if shared is None else shared.entries()
+
+    def _definition(self, conjunct: Conjunct) -> Definition | None:
+        """What another grammar has read, if its shape is all of the conjunct."""
+        if len(conjunct) != 1:
+            return None
+        return self.reader.looks.shared.get(id(self.reader.sources.get(conjunct[0])))
+
+    def _is_known(self, slot: int, conjunct: Conjunct) -> bool | None:
+        shared = self._definition(conjunct)
+        return None if shared is None else shared.has_value(slot)
+
+    def typed_entries(self, slot: int, i: int) -> list[Entry]:
         """How a value of one type may begin that satisfies ``i``; its frame ends with class 0."""
         if i == FALSE:
             return []
@@ -286,6 +344,10 @@ class SchemaBuilder:
         forms = [c for c in conjuncts if self.sat.is_shape_satisfiable(slot, c)]
         if not forms:
             return []
+        shared = self._definition(forms[0]) if len(forms) == 1 else None
+        entries = None if shared is None else shared.typed_entries(slot)
+        if entries is not None:
+            return entries
         any_order = slot == OBJECT and self.options.property_order == "any"
         if len(forms) > 1 or any_order:
             return self._verdict_entries(slot, (i,), Requirement((1,)))[0]
@@ -387,7 +449,7 @@ class SchemaBuilder:
                 add(_plain(library, slot), [whole(0)])
             elif inner.clauses == (everything,):
                 # All must hold: no verdict to tell apart.
-                add(self._typed_entries(slot, self.algebra.all_of(ids)), [whole(everything)])
+                add(self.typed_entries(slot, self.algebra.all_of(ids)), [whole(everything)])
             elif slot in (NUMBER, STRING):
                 exact = inner.clauses is None
                 entries, masks = self.scalars.classified(slot, ids, inner.admits, exact=exact)
@@ -420,6 +482,16 @@ def _plain(library: Library, slot: int) -> list[Entry]:
         ARRAY: library.array,
         OBJECT: library.object,
     }[slot]
+
+
+def _definitions(schema: Any) -> frozenset[int]:
+    """The identities of the root's definitions."""
+    found: set[int] = set()
+    for keyword in DEFINITIONS if isinstance(schema, dict) else ():
+        own = schema.get(keyword)
+        if isinstance(own, dict):
+            found.update(map(id, own.values()))
+    return frozenset(found)
 
 
 def _joins(conjunct: Conjunct) -> bool:

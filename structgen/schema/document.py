@@ -57,16 +57,19 @@ def snapshot(schema: Any) -> Any:
 class Survey(NamedTuple):
     """What a document has below its root.
 
-    ``mixed``: a ``$schema``; ``named``: what may be an identifier or an anchor.
+    ``mixed``: a ``$schema``; ``named``: what may be an identifier or an anchor; ``unique``: a
+    ``uniqueItems``, there or at the root; ``size``: about the characters of its text.
     """
 
     mixed: bool
     named: bool
+    unique: bool
+    size: int
 
 
 def survey(schema: Any, limits: Limits) -> Survey:
     """Walk the document once, without recursion; raise where it is no JSON or past a limit."""
-    mixed = named = False
+    mixed = named = unique = False
     size, depth = 0, 0
     level: list[Any] = [schema] if isinstance(schema, dict) else []
     while level:
@@ -80,9 +83,11 @@ def survey(schema: Any, limits: Limits) -> Survey:
             size += 2 * len(value)
             items: Iterable[Any] = value
             if isinstance(value, dict):
-                if depth > 1 and not _MARKS.isdisjoint(value):
-                    mixed |= "$schema" in value
-                    named |= any(isinstance(value.get(name), str | bool) for name in _NAMES)
+                if not _MARKS.isdisjoint(value):
+                    unique |= value.get("uniqueItems") is True
+                    if depth > 1:
+                        mixed |= "$schema" in value
+                        named |= any(isinstance(value.get(name), str | bool) for name in _NAMES)
                 size += _size_of_keys(value, schema)
                 items = value.values()
             for item in items:
@@ -96,7 +101,7 @@ def survey(schema: Any, limits: Limits) -> Survey:
         if size > limits.schema_bytes:
             raise LimitExceeded(limit="schema_bytes", value=limits.schema_bytes, where="the schema")
         level = below
-    return Survey(mixed, named)
+    return Survey(mixed, named, unique, size)
 
 
 def _size_of_keys(value: dict[Any, Any], schema: Any) -> int:
@@ -148,7 +153,7 @@ def shown(value: Any) -> str:
 
 # Keywords that give a subschema a name, or let references to it depend on the way there.
 _NAMES = frozenset(("$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"))
-_MARKS = _NAMES | {"$schema"}
+_MARKS = _NAMES | {"$schema", "uniqueItems"}
 
 # Keywords whose value is a subschema or a list of them, and those whose value maps names to them.
 _SUBSCHEMAS = {
@@ -159,6 +164,8 @@ _SUBSCHEMAS = {
 _MAPS = {
     "$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties",
 }  # fmt: skip
+
+DEFINITIONS = ("$defs", "definitions")
 
 
 # What a caller may give to find other documents: by URI without fragment.

@@ -82,6 +82,9 @@ class Reader:
         self._nodes: dict[int, Node | None] = {}  # None: counted, not asked for yet
         self._alike: dict[object, Node] = {}
         self.looks = Looks(document, limits.literal_length)
+        # Which of the root's definitions an array's or object's shape is of.
+        self.definitions: Set[int] = frozenset()
+        self.sources: dict[ObjectShape | ArrayShape, Any] = {}
         self.true = Node(True, "#", ANYTHING, is_read=True)
         self.false = Node(False, "#", NOTHING, is_read=True)
         self._keywords: dict[str, Callable[[Node, Any], None]] = {
@@ -584,6 +587,8 @@ class Reader:
         )
         if shape.minimum and shape.maximum is None and shape.minimum <= len(shape.required):
             shape = replace(shape, minimum=0)  # the required ones are enough
+        if id(raw) in self.definitions:
+            self.sources[shape] = raw
         node.direct.append(self._object_atom(shape))
 
     def _names(self, node: Node, value: Any) -> tuple[str, ...]:
@@ -608,6 +613,8 @@ class Reader:
         low, high = self._count(node, "minItems"), self._count(node, "maxItems")
         if before or rest is not None or low or high is not None:
             shape = ArrayShape(before, rest, low or 0, high)
+            if id(raw) in self.definitions:
+                self.sources[shape] = raw
             node.direct.append(self._only(4, self.algebra.atom(shape)))
 
     def _contains(self, node: Node) -> None:

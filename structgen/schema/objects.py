@@ -167,8 +167,9 @@ class ObjectFrame:
         # With the colon's first mask come tokens that hold the beginning of the value.
         frames = self.builder.frames
         place, following = self._after_colon[q]
-        formula = place if isinstance(place, tuple) else self.builder.sat.node_formula(place)
-        edges = frames.value(self.builder.entries(formula), self._return_point(following))
+        builder = self.builder
+        entries = builder.entries(place) if isinstance(place, tuple) else builder.value_of(place)
+        edges = frames.value(entries, self._return_point(following))
         frames.set_position(q, [(b":", move(frames.place(edges)))])
 
     def _return_point(self, s: int) -> int:

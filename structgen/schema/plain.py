@@ -8,12 +8,15 @@ once, so that errors are those of the reader, and come while a schema is compile
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from structgen.regular.charset import has_surrogate
 from structgen.regular.formats import compile_format
 from structgen.schema.document import Document, escape
+
+if TYPE_CHECKING:
+    from structgen.schema.family import Definition
 
 TYPES = ("null", "boolean", "number", "integer", "string", "array", "object")
 
@@ -130,6 +133,8 @@ class Looks:
         self.document, self.literal_length = document, literal_length
         # By identity: the subschema that a plain reference names, None for all others.
         self._plain: dict[int, dict[str, Any] | None] = {}
+        # By identity: definitions that another grammar has read (see structgen.schema.family).
+        self.shared: Mapping[int, Definition] = {}
 
     def look(self, raw: dict[str, Any], pointer: str) -> list[Place] | None:
         """What there is to look at within a plain subschema; None: it must be read.
@@ -181,10 +186,19 @@ class Looks:
                 key += (keyword, tuple(value) if isinstance(value, list) else value)
         return self.document.dialect_at(raw), *key
 
+    def shared_with(self, raw: dict[str, Any]) -> Definition | None:
+        """What another grammar has read, if a subschema is that, or no more than a reference."""
+        if not self.shared:
+            return None
+        return self.shared.get(id(raw)) or self.shared.get(id(self._plain.get(id(raw))))
+
     def is_surely_satisfiable(self, raw: Any, depth: int = 4) -> bool:
         """Does some value satisfy a subschema? False where it takes more than looking so deep."""
         if not isinstance(raw, dict):
             return raw is True
+        shared = self.shared_with(raw)
+        if shared is not None:
+            return shared.is_satisfiable()
         if not depth or id(raw) not in self._plain:
             return False
         target = self._plain[id(raw)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,8 @@ class Satisfiability:
         self._known: dict[Formula, bool] = {}
         self._forms: dict[tuple[int, int], list[Conjunct] | None] = {}
         self._shape_sat: dict[tuple[int, Conjunct], bool] = {}
+        # Has an array (or object) of these shapes a value? None where no other grammar has read it.
+        self.elsewhere: Callable[[int, Conjunct], bool | None] = lambda slot, conjunct: None
 
     # -- normal form ----------------------------------------------------------------------------
 
@@ -204,7 +206,10 @@ class Satisfiability:
                     return None
                 continue
             for conjunct in conjuncts:
-                needed = self._needed(slot, conjunct)
+                known = self.elsewhere(slot, conjunct)
+                if known:
+                    return None
+                needed = self._needed(slot, conjunct) if known is None else None
                 if needed is not None:
                     if not needed:
                         return None
@@ -215,6 +220,8 @@ class Satisfiability:
         """Does some array (or object) satisfy all of these shapes?"""
         key = (slot, conjunct)
         found = self._shape_sat.get(key)
+        if found is None:
+            found = self.elsewhere(slot, conjunct)
         if found is None:
             self._shape_sat[key] = True  # what is being asked counts as possible
             try:
