@@ -426,3 +426,32 @@ def test_bytes_that_are_none(unique: bool) -> None:
     for good in (bytearray(b"["), memoryview(b"1x")[:1], np.frombuffer(b"]", np.uint8)):
         assert matcher.accept_bytes(good)  # type: ignore[arg-type]
     assert matcher.is_accepting()
+
+
+@pytest.mark.parametrize(
+    "grammar",
+    [
+        'start: (<[97]> "b" | "a" "c")+',
+        'start: (<[{ab}]> "b" | "ab" "c")+',
+        'start: (<[{ab}]> "c" | x "d")+\nx: "a" x "b" | "b"',
+    ],
+)
+def test_tokens_that_fit_by_name_and_by_text_are_taken_back_from_copies(grammar):
+    w = toy()
+    ab = next(t for t in range(256, len(w.vocabulary)) if w.vocabulary.token_bytes(t) == b"ab")
+    compiled = w.compiler.compile_lark(grammar.format(ab=ab))
+    for seed in range(30):
+        rng = random.Random(seed)
+        matcher = compiled.matcher()
+        before = [snapshot(matcher, w)]
+        for _ in range(30):
+            allowed = np.flatnonzero(np.frombuffer(before[-1][0], bool))
+            if len(allowed) and rng.random() < 0.7:
+                assert matcher.accept_token(int(rng.choice(allowed)))
+                before.append(snapshot(matcher, w))
+            elif len(before) > 1:
+                n = rng.randint(1, min(4, len(before) - 1))
+                matcher = matcher.copy()
+                matcher.rollback(n)
+                del before[-n:]
+                assert snapshot(matcher, w) == before[-1]

@@ -309,6 +309,8 @@ def _accept_both(g, m, token, data, begin, end):
         m[N_HISTORY] = n + 1
         return YES
     if answer == YES:
+        # What the text has pushed belongs to this step.
+        int64_at(m[HISTORY], 4 * m[HISTORY_ROOM])[4 * n + 3] = top
         answer = _join(g, m, text_q, text_v, text_sp)
     if answer != YES:
         m[Q], m[V], m[SP], m[TOP], m[N_HISTORY] = q, v, sp, top, n
