@@ -8,10 +8,11 @@ edge carries what must be known of the state that it leads to, an entry where it
 ========== ===== ==================================================================================
 table      width columns
 ========== ===== ==================================================================================
-grammars   16    offsets of the tables (``D_*``), the mask of the pairs' hash
-states     8     ``MAP`` row of the class maps or -1; ``BASE`` first edge; ``LO``, ``HI``; ``END``;
-                 ``HEAD`` first entry or -1; ``FINAL`` class of a state that only ends its frame,
-                 or -1; ``FRAMES`` how many it leaves then
+grammars   16    offsets of the tables (``D_*``), the mask of the pairs' hash, 1 if it names tokens
+states     8     ``MAP`` row of the class maps or -1; ``BASE`` first edge; ``LO``, ``HI``; ``END``
+                 class at the end of the text, -1 for none, less for several; ``HEAD`` first entry
+                 or -1; ``FINAL`` class of a state that only ends its frame, or -1; ``FRAMES`` how
+                 many it leaves then
 maps       64    256 byte classes, uint8
 edges      8     ``TARGET``, ``ARG``, ``COUNT``; ``MAP``, ``BASE``, ``LO``, ``HI`` of the target
 returns    4     first goto, number of gotos, 1 where what is not there must be asked for
@@ -26,10 +27,13 @@ A batch has a row of ``slots`` for each sequence (``S_*``), its stack int32 [bat
 MOST_ROWS, 2] (offset and length), bitmaps from the front and lists from the back.
 """
 
+from __future__ import annotations
+
 import os
 from typing import NamedTuple
 
 import torch
+import triton
 import triton.language as tl
 
 # A grammar's row.
@@ -43,6 +47,7 @@ D_PUSHES = tl.constexpr(5)
 D_ENTRIES = tl.constexpr(6)
 D_PAIRS = tl.constexpr(7)
 D_PAIR_MASK = tl.constexpr(8)
+D_SYMBOLS = tl.constexpr(9)
 
 # States.
 STATE_WIDTH = tl.constexpr(8)
@@ -88,6 +93,8 @@ FORK = tl.constexpr(-(1 << 30))
 INHERIT = tl.constexpr(1 << 30)
 SEVERAL = tl.constexpr(1 << 29)
 UNKNOWN = tl.constexpr(-2)
+
+SYMBOL = tl.constexpr(0xFF)  # as in structgen/vocabulary/spelling.py
 
 # A slot's row.
 S_WIDTH = tl.constexpr(16)
@@ -157,6 +164,10 @@ class SlotTensors(NamedTuple):
     rows: torch.Tensor
     snapshots: torch.Tensor
 
+    def at(self, slot: int) -> SlotTensors:
+        """A batch of this one slot, in the same memory."""
+        return SlotTensors(*(tensor[slot : slot + 1] for tensor in self))
+
 
 def allocate_slots(batch: int, depth: int, ring: int, device: torch.device | str) -> SlotTensors:
     """Slots without constraints."""
@@ -170,6 +181,15 @@ def allocate_slots(batch: int, depth: int, ring: int, device: torch.device | str
         zeros(batch, MOST_ROWS.value, ROW_WIDTH.value),
         zeros(batch, ring, 4 + 2 * depth),
     )
+
+
+@triton.jit
+def is_active(active, b):
+    """Is slot ``b`` to be looked at? ``active`` is int32 [at least b + 1] or None."""
+    found = True
+    if active is not None:
+        found = tl.load(active + b) != 0
+    return found
 
 
 def launches(tensor: torch.Tensor) -> bool:

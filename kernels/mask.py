@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from structgen.kernels.layout import *
-from structgen.kernels.layout import launches
+from structgen.kernels.layout import is_active, launches
 
 
 @triton.jit
@@ -18,10 +18,20 @@ def is_masked(status):
 
 @triton.jit
 def _bitmask(
-    words, slots, rows, eos, n_eos, out, out_stride, n_words, n_tokens,
+    words, slots, rows, active, eos, n_eos, out, out_stride, n_words, n_tokens,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     b = tl.program_id(0)
+    if is_active(active, b):
+        _bitmask_of_slot(
+            b, words, slots, rows, eos, n_eos, out, out_stride, n_words, n_tokens, BLOCK
+        )
+
+
+@triton.jit
+def _bitmask_of_slot(
+    b, words, slots, rows, eos, n_eos, out, out_stride, n_words, n_tokens, BLOCK: tl.constexpr
+):
     slot = slots + b * S_WIDTH
     status = tl.load(slot + S_STATUS)
     n_bitmaps = tl.where(is_masked(status), tl.load(slot + S_N_BITMAPS), 0)
@@ -83,6 +93,7 @@ def fill_bitmask(
     eos: torch.Tensor,
     out: torch.Tensor,
     n_tokens: int,
+    active: torch.Tensor | None = None,
 ) -> None:
     """Write the bitmask of each slot: the rows of its mask, or-ed.
 
@@ -91,15 +102,16 @@ def fill_bitmask(
         slots: int32 [batch, S_WIDTH].
         rows: int32 [batch, MOST_ROWS, ROW_WIDTH].
         eos: int32 [n], the end-of-sequence ids.
-        out: int32 [batch, ceil(V / 32)], bit t of word t >> 5 is token t. A slot without a
-            constraint gets all tokens, one that is finished or waits for the host none.
+        out: int32 [b, ceil(V / 32)], of the first b slots; bit t of word t >> 5 is token t. A slot
+            without a constraint gets all tokens, one that is finished or waits for the host none.
         n_tokens: V.
+        active: int32 [at least b], 0 where nothing is written; None: all are.
     """
     if not launches(words):
-        return fill_bitmask_reference(words, slots, rows, eos, out, n_tokens)
+        return fill_bitmask_reference(words, slots, rows, eos, out, n_tokens, active)
     batch, n_words = out.shape
     _bitmask[(batch,)](
-        words, slots, rows, eos, len(eos), out, out.stride(0), n_words, n_tokens,
+        words, slots, rows, active, eos, len(eos), out, out.stride(0), n_words, n_tokens,
         BLOCK=min(1024, triton.next_power_of_2(n_words)),
     )  # fmt: skip
 
@@ -111,23 +123,34 @@ def fill_bitmask_reference(
     eos: torch.Tensor,
     out: torch.Tensor,
     n_tokens: int,
+    active: torch.Tensor | None = None,
 ) -> None:
     """:func:`fill_bitmask` in plain torch."""
     token = torch.arange(out.shape[1] * 32, device=out.device)
-    for b, slot in enumerate(slots.tolist()):
-        allowed = torch.zeros(len(token), dtype=torch.bool, device=out.device)
+    for b, slot in enumerate(slots[: len(out)].tolist()):
+        if active is not None and not active[b]:
+            continue
         if slot[S_STATUS.value] == FREE.value:
-            allowed[:n_tokens] = True
-        elif slot[S_STATUS.value] in (ACTIVE.value, REJECTED.value, ON_HOST.value):
-            for offset, length in rows[b].flip(0)[: slot[S_N_LISTS.value]].tolist():
-                allowed[words[offset : offset + length].long()] = True
-            for offset, _ in rows[b, : slot[S_N_BITMAPS.value]].tolist():
-                row = words[offset : offset + out.shape[1]]
-                allowed |= (row[token >> 5] >> (token & 31) & 1).bool()
-            if slot[S_MAY_END.value]:
-                allowed[eos.long()] = True
-        bits = allowed.view(-1, 32).long() << torch.arange(32, device=out.device)
-        out[b] = bits.sum(1).to(torch.int32)
+            out[b] = _packed(token < n_tokens)
+            continue
+        out[b] = 0
+        if slot[S_STATUS.value] not in (ACTIVE.value, REJECTED.value, ON_HOST.value):
+            continue
+        for offset, _ in rows[b, : slot[S_N_BITMAPS.value]].tolist():
+            out[b] |= words[offset : offset + out.shape[1]]
+        lists = rows[b].flip(0)[: slot[S_N_LISTS.value]].tolist()
+        ids = [words[offset : offset + length] for offset, length in lists]
+        ids += [eos] if slot[S_MAY_END.value] else []
+        if ids:
+            listed = torch.zeros(len(token), dtype=torch.bool, device=out.device)
+            listed[torch.cat(ids).long()] = True
+            out[b] |= _packed(listed)
+
+
+def _packed(bits: torch.Tensor) -> torch.Tensor:
+    """bool [32 n] as int32 [n]."""
+    shifted = bits.view(-1, 32).long() << torch.arange(32, device=bits.device)
+    return shifted.sum(1).to(torch.int32)
 
 
 def apply_bitmask(logits: torch.Tensor, bitmask: torch.Tensor, n_tokens: int) -> None:

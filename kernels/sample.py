@@ -11,13 +11,9 @@ slot. The greatest values say which few groups it has to look at again:
   reach the least of these values make up p, so that no other token is kept;
 - min-p: the groups that reach the least value kept.
 
-Their tokens above that bound are the *candidates*. What is kept of them is given by a *threshold*,
-found by a search over keys (:mod:`structgen.kernels.penalties`): the least key above which there is
-less than a target, which is k tokens or a mass of p. So nothing is sorted, of equal values all are
-kept or none, and there may be any number of candidates.
-
-A mass is exp((value - greatest) / temperature) in units of 2^-40, an int64: sums do not depend on
-their order. So a result depends on a slot's own logits, mask, parameters, seed and position only.
+Their tokens above that bound are the candidates, of which a threshold says what is kept
+(:mod:`structgen.kernels.candidates`). A result depends on a slot's own logits, mask, parameters,
+seed and position only.
 """
 
 from __future__ import annotations
@@ -29,57 +25,24 @@ import torch
 import triton
 import triton.language as tl
 
-from structgen.kernels.penalties import (
-    EMPTY,
-    LOWEST,
-    NO_TOKEN,
-    Rows,
-    penalise_reference,
-    to_value,
-    word_keys,
-)
+from structgen.kernels.candidates import GROUP, GROUP_WORDS, of_group, weight_of
+from structgen.kernels.draw import draw_from_all, draw_from_cut, store_top, uniform
+from structgen.kernels.layout import is_active, launches
+from structgen.kernels.penalties import EMPTY, LOWEST, NO_TOKEN, Rows, to_value, word_keys
+from structgen.kernels.sample_reference import sample_reference
 
-GROUP = tl.constexpr(128)
-GROUP_WORDS = tl.constexpr(4)
 FIRST_WORDS = tl.constexpr(64)  # of a program of the first launch
-COLLECT_WORDS = tl.constexpr(128)  # of which candidates are stored at a time
-TILE = tl.constexpr(1024)  # candidates looked at at a time
-PIVOTS = tl.constexpr(8)
-PIVOT_BITS = tl.constexpr(3)
-FEW_GROUPS = tl.constexpr(32)  # how many groups top-p looks at first
-UNIT = tl.constexpr(float(1 << 40))  # of a mass
 
 
 @triton.jit
-def _weight(key, greatest, temperature):
-    """exp((value - greatest) / temperature), 0 for -inf and what is not allowed."""
-    weight = tl.exp((to_value(key) - greatest) / temperature)
-    return tl.where(key > LOWEST, weight, 0.0)
-
-
-@triton.jit
-def _mass(weight):
-    return (weight * UNIT).to(tl.int64)
-
-
-@triton.jit
-def _scaled(fraction, total):
-    """The whole part of ``fraction`` (below 1) times ``total``, and below ``total``."""
-    return tl.minimum((fraction * total.to(tl.float64)).to(tl.int64), total - 1)
-
-
-@triton.jit
-def _uniform(seed, position):
-    """53 bits of Philox4x32-10 with key ``seed`` and counter ``position``: float64 in [0, 1)."""
-    zero = position * 0
-    high, low, _, _ = tl.philox(seed, position, zero, zero, zero)
-    bits = (high.to(tl.uint32).to(tl.int64) << 21) | (low.to(tl.uint32).to(tl.int64) >> 11)
-    return bits.to(tl.float64) * (1.0 / (1 << 53))
-
-
-@triton.jit
-def _groups(rows, temperatures, scratch, LOGPROBS: tl.constexpr):
+def _groups(rows, temperatures, active, scratch, LOGPROBS: tl.constexpr):
     b = tl.program_id(0)
+    if is_active(active, b):
+        _groups_of_slot(b, rows, temperatures, scratch, LOGPROBS)
+
+
+@triton.jit
+def _groups_of_slot(b, rows, temperatures, scratch, LOGPROBS: tl.constexpr):
     word = tl.program_id(1) * FIRST_WORDS + tl.arange(0, FIRST_WORDS)
     key, _ = word_keys(rows, b, word, word >= 0)
     key = tl.reshape(key, [FIRST_WORDS // GROUP_WORDS, GROUP])
@@ -92,274 +55,32 @@ def _groups(rows, temperatures, scratch, LOGPROBS: tl.constexpr):
     tl.store(scratch.group_max + at, top, mask=inside)
     temperature = tl.load(temperatures + b)
     if temperature > 0:
-        total = tl.sum(_weight(key, greatest, temperature), 1)
+        total = tl.sum(weight_of(key, greatest, temperature), 1)
         tl.store(scratch.group_sum + at, total, mask=inside)
     if LOGPROBS:
-        total = tl.sum(_weight(key, greatest, 1.0), 1)
+        total = tl.sum(weight_of(key, greatest, 1.0), 1)
         tl.store(scratch.group_sum_1 + at, total, mask=inside)
 
 
 @triton.jit
-def _of_group(rows, b, group):
-    """Keys and ids of a group's tokens, int32 [GROUP]."""
-    word = tl.arange(0, GROUP_WORDS)
-    key, token = word_keys(rows, b, group * GROUP_WORDS + word, word >= 0)
-    return tl.reshape(key, [GROUP]), tl.reshape(token, [GROUP])
-
-
-@triton.jit
-def _of_listed(rows, scratch, b, first, n_listed, WORDS: tl.constexpr):
-    """Keys and ids of the tokens of the listed groups from ``first`` on, int32 [32 WORDS]."""
-    word = tl.arange(0, WORDS)
-    at = first + word // GROUP_WORDS
-    inside = at < n_listed
-    listed = scratch.listed + b.to(tl.int64) * scratch.n_groups
-    group = tl.load(listed + at, mask=inside, other=0)
-    key, token = word_keys(rows, b, group * GROUP_WORDS + word % GROUP_WORDS, inside)
-    return tl.reshape(key, [WORDS * 32]), tl.reshape(token, [WORDS * 32])
-
-
-@triton.jit
-def _list_groups(scratch, b, group_keys, bound, floor, greatest, temperature):
-    """List the groups whose greatest value reaches the bounds, in order; returns how many."""
-    live = (group_keys >= bound) & (_weight(group_keys, greatest, temperature) >= floor)
-    at = tl.cumsum(live.to(tl.int32), 0) - 1
-    listed = scratch.listed + b.to(tl.int64) * scratch.n_groups
-    tl.debug_barrier()  # whoever still reads the list, or the candidates, of before
-    tl.store(listed + at, tl.arange(0, group_keys.shape[0]), mask=live)
-    tl.debug_barrier()
-    return tl.sum(live.to(tl.int32), 0)
-
-
-@triton.jit
-def _collect(rows, scratch, b, group_keys, bound, floor, greatest, temperature):
-    """Find the candidates: tokens that reach both bounds, a key and a weight.
-
-    They are stored by ascending id if there is room. Returns them as the functions below take them
-    (are they stored; how many places to look at; how many groups are listed), and their mass.
-    """
-    n_listed = _list_groups(scratch, b, group_keys, bound, floor, greatest, temperature)
-    n = 0
-    mass = tl.zeros([], tl.int64)
-    place = b.to(tl.int64) * scratch.capacity
-    for first in range(0, n_listed, COLLECT_WORDS // GROUP_WORDS):
-        key, token = _of_listed(rows, scratch, b, first, n_listed, COLLECT_WORDS)
-        weight = _weight(key, greatest, temperature)
-        found = (key >= bound) & (weight >= floor)
-        at = n + tl.cumsum(found.to(tl.int32), 0) - 1
-        room = found & (at < scratch.capacity)
-        tl.store(scratch.keys + place + at, key, mask=room)
-        tl.store(scratch.ids + place + at, token, mask=room)
-        n += tl.sum(found.to(tl.int32), 0)
-        mass += tl.sum(tl.where(found, _mass(weight), 0), 0)
-    tl.debug_barrier()
-    stored = n <= scratch.capacity
-    return (stored, tl.where(stored, n, n_listed * GROUP), n_listed), mass
-
-
-@triton.jit
-def _tile(rows, scratch, b, candidates, start):
-    """Keys and ids of some candidates, int32 [TILE], by ascending id; ``EMPTY`` between them.
-
-    Where there was no room to store them, of all tokens of their groups.
-    """
-    stored, size, n_listed = candidates
-    if stored:
-        at = start + tl.arange(0, TILE)
-        place = b.to(tl.int64) * scratch.capacity + at
-        key = tl.load(scratch.keys + place, mask=at < size, other=EMPTY)
-        token = tl.load(scratch.ids + place, mask=at < size, other=NO_TOKEN)
-    else:
-        key, token = _of_listed(rows, scratch, b, start // GROUP, n_listed, TILE // 32)
-    return key, token
-
-
-@triton.jit
-def _threshold(
-    rows, scratch, b, candidates, low, high, target, greatest, temperature, OF: tl.constexpr
-):
-    """The least key from ``low`` to ``high`` above which there is less than ``target``.
-
-    Of candidates (``OF`` is "tokens"), of their mass ("mass") or of groups by their greatest values
-    ("groups"). Above ``high``, which is one of them, there must be less. A pass tests eight pivots,
-    so that there are eleven at most, and half as many where values are as far apart as usual.
-    """
-    size = candidates[1]
-    index = tl.arange(0, PIVOTS)
-    while low < high:
-        # The last pivot asks if ``high`` is it, so that a pass settles what holds one value only.
-        width = high.to(tl.int64) - low
-        pivot = (low + ((width * index) >> PIVOT_BITS)).to(tl.int32)
-        pivot = tl.where(index == PIVOTS - 1, high - 1, pivot)
-        above = tl.zeros([PIVOTS], tl.int64)
-        below = tl.full([PIVOTS], EMPTY, tl.int32)  # the greatest that is not above
-        for start in range(0, size, TILE):
-            if OF == "groups":
-                at = start + tl.arange(0, TILE)
-                place = scratch.group_max + b.to(tl.int64) * scratch.n_groups + at
-                key = tl.load(place, mask=at < size, other=EMPTY)
-            else:
-                key, _ = _tile(rows, scratch, b, candidates, start)
-            if OF == "mass":
-                amount = _mass(_weight(key, greatest, temperature))
-            else:
-                amount = tl.full([TILE], 1, tl.int64)
-            is_above = key[:, None] > pivot[None, :]
-            above += tl.sum(tl.where(is_above, amount[:, None], 0), 0)
-            below = tl.maximum(below, tl.max(tl.where(is_above, EMPTY, key[:, None]), 0))
-        failed = tl.sum((above >= target).to(tl.int32), 0)  # the lower pivots
-        low = tl.maximum(low, tl.max(tl.where(index < failed, pivot + 1, EMPTY), 0))
-        if failed < PIVOTS:
-            high = tl.maximum(low, tl.max(tl.where(index == failed, below, EMPTY), 0))
-    return low
-
-
-@triton.jit
-def _group_bound(rows, scratch, b, n, top):
-    """The n-th greatest of the groups' greatest values; the least above -inf if there is none."""
-    lowest = tl.full([], LOWEST + 1, tl.int32)
-    groups = (True, scratch.n_groups, scratch.n_groups)
-    return _threshold(
-        rows, scratch, b, groups, lowest, tl.maximum(top, lowest), n.to(tl.int64), 0.0, 1.0,
-        "groups",
-    )  # fmt: skip
-
-
-@triton.jit
-def _draw_from_all(rows, b, group_keys, group_sums, greatest, temperature, fraction):
-    """A token of all that are allowed, by their weights: first its group, then the token."""
-    mass = _mass(group_sums * _weight(group_keys, greatest, temperature))
-    wanted = _scaled(fraction, tl.sum(mass, 0))
-    group = tl.sum((tl.cumsum(mass, 0) <= wanted).to(tl.int32), 0)
-    index = tl.arange(0, group_keys.shape[0])
-    before = tl.sum(tl.where(index < group, mass, 0), 0)
-    width = tl.sum(tl.where(index == group, mass, 0), 0)
-    key, token = _of_group(rows, b, group)
-    mass = _mass(_weight(key, to_value(tl.max(key, 0)), temperature))
-    fraction = (wanted - before).to(tl.float64) / width.to(tl.float64)
-    wanted = _scaled(fraction, tl.sum(mass, 0))
-    chosen = tl.min(tl.where(tl.cumsum(mass, 0) > wanted, token, NO_TOKEN), 0)
-    return chosen, tl.max(tl.where(token == chosen, key, EMPTY), 0)
-
-
-@triton.jit
-def _kept_mass(key, threshold, floor, greatest, temperature):
-    weight = _weight(key, greatest, temperature)
-    return _mass(tl.where((key >= threshold) & (weight >= floor), weight, 0.0))
-
-
-@triton.jit
-def _total(rows, scratch, b, candidates, threshold, floor, greatest, temperature):
-    total = tl.zeros([], tl.int64)
-    for start in range(0, candidates[1], TILE):
-        key, _ = _tile(rows, scratch, b, candidates, start)
-        total += tl.sum(_kept_mass(key, threshold, floor, greatest, temperature), 0)
-    return total
-
-
-@triton.jit
-def _draw_from_kept(
-    rows, scratch, b, candidates, threshold, floor, greatest, temperature, fraction
-):
-    """One of the candidates that reach the threshold and the least weight, by their weights."""
-    total = _total(rows, scratch, b, candidates, threshold, floor, greatest, temperature)
-    wanted = _scaled(fraction, total)
-    before = tl.zeros([], tl.int64)
-    start = 0
-    chosen = NO_TOKEN
-    chosen_key = EMPTY
-    while before <= wanted:
-        key, token = _tile(rows, scratch, b, candidates, start)
-        mass = _kept_mass(key, threshold, floor, greatest, temperature)
-        chosen = tl.min(tl.where(before + tl.cumsum(mass, 0) > wanted, token, NO_TOKEN), 0)
-        chosen_key = tl.max(tl.where(token == chosen, key, EMPTY), 0)
-        before += tl.sum(mass, 0)
-        start += TILE
-    return chosen, chosen_key
-
-
-@triton.jit
-def _share(top_p, total):
-    """The least mass that is a share ``top_p`` of ``total``, and not 0: the likeliest is kept."""
-    mass = tl.ceil(top_p.to(tl.float64) * total.to(tl.float64)).to(tl.int64)
-    return tl.maximum(mass, 1)
-
-
-@triton.jit
-def _draw_from_cut(
-    rows, scratch, b, group_keys, group_sums, top, temperature, top_k, top_p, min_p, fraction
-):
-    """A token of those that top-k, top-p and min-p keep, by their weights."""
-    greatest = to_value(top)
-    has_k = top_k > 0
-    has_p = top_p < 1
-    min_p = tl.where(min_p > 0, tl.minimum(min_p, 1.0), 0.0)
-    # Top-p is a share of what top-k keeps, whether min-p keeps it or not.
-    floor = tl.where(has_k, 0.0, min_p)
-    total = tl.sum(_mass(group_sums * _weight(group_keys, greatest, temperature)), 0)
-    target = _share(top_p, total)
-    lowest = tl.full([], LOWEST + 1, tl.int32)
-    bound = lowest
-    n_groups = tl.where(has_k, top_k, FEW_GROUPS)
-    candidates = (True, 0, 0)
-    searching = True
-    while searching:
-        if has_k | has_p:
-            bound = _group_bound(rows, scratch, b, n_groups, top)
-        candidates, mass = _collect(
-            rows, scratch, b, group_keys, bound, floor, greatest, temperature
-        )
-        searching = has_p & (top_k <= 0) & (mass < target) & (bound > lowest)
-        n_groups *= 4
-    threshold = bound
-    if has_k:
-        threshold = _threshold(
-            rows, scratch, b, candidates, bound, top, top_k.to(tl.int64), greatest, temperature,
-            "tokens",
-        )  # fmt: skip
-    if has_p:
-        if has_k:
-            total = _total(rows, scratch, b, candidates, threshold, 0.0, greatest, temperature)
-            target = _share(top_p, total)
-        threshold = _threshold(
-            rows, scratch, b, candidates, threshold, top, target, greatest, temperature, "mass"
-        )
-    return _draw_from_kept(
-        rows, scratch, b, candidates, threshold, min_p, greatest, temperature, fraction
-    )
-
-
-@triton.jit
-def _store_top(rows, scratch, b, group_keys, top, log_total, n_wanted, top_values, top_ids):
-    """The likeliest tokens and their log-probabilities; of equal ones the lower id first."""
-    greatest = to_value(top)
-    bound = _group_bound(rows, scratch, b, n_wanted, top)
-    candidates, _ = _collect(rows, scratch, b, group_keys, bound, 0.0, greatest, 1.0)
-    before = tl.full([], 0x7FFFFFFFFFFFFFFF, tl.int64)
-    none = tl.full([], EMPTY, tl.int64) << 32
-    for j in range(scratch.n_top):
-        # A key and an id, inverted, as one number: the greatest below the one before.
-        best = none
-        if j < n_wanted:
-            for start in range(0, candidates[1], TILE):
-                key, token = _tile(rows, scratch, b, candidates, start)
-                both = (key.to(tl.int64) << 32) | (token ^ NO_TOKEN).to(tl.int64)
-                both = tl.where((key >= bound) & (both < before), both, none)
-                best = tl.maximum(best, tl.max(both, 0))
-        value = to_value((best >> 32).to(tl.int32)) - greatest - log_total
-        token = (best & 0x7FFFFFFF).to(tl.int32) ^ NO_TOKEN
-        place = b.to(tl.int64) * scratch.n_top + j
-        tl.store(top_values + place, tl.where(best != none, value, float("-inf")))
-        tl.store(top_ids + place, tl.where(best != none, token, -1))
-        before = best
-
-
-@triton.jit
 def _sample(
-    rows, settings, scratch, out, logprob, top_values, top_ids,
+    rows, settings, active, scratch, out, logprob, top_values, top_ids,
     LOGPROBS: tl.constexpr, GROUPS: tl.constexpr,
 ):  # fmt: skip
     b = tl.program_id(0)
+    if is_active(active, b):
+        _sample_slot(
+            b, rows, settings, scratch, out, logprob, top_values, top_ids, LOGPROBS, GROUPS
+        )
+    else:
+        tl.store(out + b, -1)
+
+
+@triton.jit
+def _sample_slot(
+    b, rows, settings, scratch, out, logprob, top_values, top_ids,
+    LOGPROBS: tl.constexpr, GROUPS: tl.constexpr,
+):  # fmt: skip
     group = tl.arange(0, GROUPS)
     inside = group < scratch.n_groups
     group_place = b.to(tl.int64) * scratch.n_groups + group
@@ -374,30 +95,30 @@ def _sample(
             top_k = tl.load(settings.top_k + b)
             top_p = tl.load(settings.top_p + b)
             min_p = tl.load(settings.min_p + b)
-            fraction = _uniform(tl.load(settings.seed + b), position)
+            fraction = uniform(tl.load(settings.seed + b), position)
             group_sums = tl.load(scratch.group_sum + group_place, mask=inside, other=0.0)
             if (top_k > 0) | (top_p < 1) | (min_p > 0):
-                chosen, chosen_key = _draw_from_cut(
+                chosen, chosen_key = draw_from_cut(
                     rows, scratch, b, group_keys, group_sums, top, temperature, top_k, top_p,
                     min_p, fraction,
                 )  # fmt: skip
             else:
-                chosen, chosen_key = _draw_from_all(
+                chosen, chosen_key = draw_from_all(
                     rows, b, group_keys, group_sums, to_value(top), temperature, fraction
                 )
         else:
-            key, token = _of_group(rows, b, tl.min(tl.where(group_keys == top, group, GROUPS), 0))
+            key, token = of_group(rows, b, tl.min(tl.where(group_keys == top, group, GROUPS), 0))
             chosen = tl.min(tl.where(key == top, token, NO_TOKEN), 0)
         if LOGPROBS:
             sums = tl.load(scratch.group_sum_1 + group_place, mask=inside, other=0.0)
             greatest = to_value(top)
-            log_total = tl.log(tl.sum(sums * _weight(group_keys, greatest, 1.0), 0))
+            log_total = tl.log(tl.sum(sums * weight_of(group_keys, greatest, 1.0), 0))
             value = to_value(chosen_key) - greatest - log_total
             if logprob is not None:
                 tl.store(logprob + b, tl.where(chosen_key > LOWEST, value, float("-inf")))
             if top_values is not None:
                 n_wanted = tl.minimum(tl.load(settings.logprobs + b), scratch.n_top)
-                _store_top(
+                store_top(
                     rows, scratch, b, group_keys, top, log_total, n_wanted, top_values, top_ids
                 )
         tl.debug_barrier()  # all have read what changes now
@@ -558,6 +279,7 @@ def sample(
     *,
     n_tokens: int,
     workspace: Workspace,
+    active: torch.Tensor | None = None,
     constrained: torch.Tensor | None = None,
     logprob: torch.Tensor | None = None,
     top_logprobs: tuple[torch.Tensor, torch.Tensor] | None = None,
@@ -588,6 +310,8 @@ def sample(
             is written.
         n_tokens: V.
         workspace: for at least B slots and for V.
+        active: int32 [at least B], 0 where a slot is not to be looked at: it gets -1. None: all
+            are.
         constrained: int32 [B], 0 where the bitmask is not to be read; None: it is read everywhere.
         logprob: float32 [B], the log-probabilities of the tokens drawn.
         top_logprobs: float32 [B, K] and int32 [B, K], the greatest log-probabilities, descending,
@@ -599,6 +323,11 @@ def sample(
     """
     batch, n_logits = logits.shape
     _check(logits, bitmask, parameters, n_tokens, workspace, top_logprobs)
+    if not launches(logits):
+        return sample_reference(
+            logits, bitmask, parameters, out_tokens, n_tokens=n_tokens, active=active,
+            constrained=constrained, logprob=logprob, top_logprobs=top_logprobs,
+        )  # fmt: skip
     p, w = parameters, workspace
     values, ids = (None, None) if top_logprobs is None else top_logprobs
     rows = Rows(
@@ -614,10 +343,10 @@ def sample(
     )  # fmt: skip
     has_logprobs = logprob is not None or top_logprobs is not None
     _groups[(batch, triton.cdiv(n_tokens, FIRST_WORDS.value * 32))](
-        rows, p.temperature, scratch, LOGPROBS=has_logprobs, num_warps=4
+        rows, p.temperature, active, scratch, LOGPROBS=has_logprobs, num_warps=4
     )
     _sample[(batch,)](
-        rows, settings, scratch, out_tokens, logprob, values, ids,
+        rows, settings, active, scratch, out_tokens, logprob, values, ids,
         LOGPROBS=has_logprobs, GROUPS=max(64, triton.next_power_of_2(w.n_groups)), num_warps=8,
     )  # fmt: skip
 
@@ -650,99 +379,3 @@ def _check(
         raise ValueError(f"counts of {parameters.counts.shape[1]} tokens, but {n_tokens} tokens")
     if parameters.seen is not None and 32 * parameters.seen.shape[1] < n_tokens:
         raise ValueError(f"{parameters.seen.shape[1]} words of seen tokens, but {n_tokens} tokens")
-
-
-def kept_reference(
-    logits: torch.Tensor, temperature: float, top_k: int, top_p: float, min_p: float
-) -> torch.Tensor:
-    """Which tokens of one slot top-k, top-p and min-p keep: bool, the shape of ``logits`` [V]."""
-    kept = logits > float("-inf")
-    if top_k > 0:
-        kept &= logits >= logits.topk(min(top_k, len(logits))).values[-1]
-    scaled = ((logits.double() - logits.max()) / temperature).masked_fill(~kept, float("-inf"))
-    if top_p < 1:
-        descending = scaled.softmax(0).sort(descending=True).values
-        above = torch.cat([descending.new_zeros(1), descending.cumsum(0)])
-        # How much there is above the first of the values that are equal to this one.
-        first = torch.searchsorted(-descending, -scaled.softmax(0))
-        kept &= (above[first] < top_p) | (first == 0)
-    return kept & (scaled.exp() >= min(min_p, 1.0))
-
-
-def uniform_reference(seed: int, position: int) -> float:
-    """The number that slots with this seed draw with at this position, in [0, 1).
-
-    Philox4x32-10 of Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011).
-    """
-    word = 0xFFFFFFFF
-    c = [position & word, 0, 0, 0]
-    k = [seed & word, seed >> 32 & word]
-    for _ in range(10):
-        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
-        c = [b >> 32 ^ c[1] ^ k[0], b & word, a >> 32 ^ c[3] ^ k[1], a & word]
-        k = [k[0] + 0x9E3779B9 & word, k[1] + 0xBB67AE85 & word]
-    return (c[0] << 21 | c[1] >> 11) / (1 << 53)
-
-
-def sample_reference(
-    logits: torch.Tensor,
-    bitmask: torch.Tensor | None,
-    parameters: SamplingParameters,
-    out_tokens: torch.Tensor,
-    *,
-    n_tokens: int,
-    constrained: torch.Tensor | None = None,
-    logprob: torch.Tensor | None = None,
-    top_logprobs: tuple[torch.Tensor, torch.Tensor] | None = None,
-) -> None:
-    """:func:`sample` in plain torch."""
-    p = parameters
-    scores = penalise_reference(
-        logits[:, :n_tokens],
-        counts=p.counts,
-        seen=p.seen,
-        repetition=p.repetition_penalty,
-        presence=p.presence_penalty,
-        frequency=p.frequency_penalty,
-        bias_ids=p.bias_ids,
-        bias_values=p.bias_values,
-    )
-    token = torch.arange(n_tokens, device=logits.device)
-    allowed = torch.ones_like(scores, dtype=torch.bool)
-    if bitmask is not None:
-        allowed = (bitmask[:, token >> 5] >> (token & 31) & 1).bool()
-        if constrained is not None:
-            allowed |= (constrained == 0)[:, None]
-    for b, score in enumerate(scores):
-        ids = allowed[b].nonzero()[:, 0]
-        if not len(ids):
-            out_tokens[b] = -1
-            continue
-        score = score[ids]
-        temperature = float(p.temperature[b])
-        if temperature <= 0 or score.max() == float("-inf"):
-            at = int((score == score.max()).nonzero()[0, 0])
-        else:
-            kept = kept_reference(
-                score, temperature, int(p.top_k[b]), float(p.top_p[b]), float(p.min_p[b])
-            )
-            weight = ((score.double() - score.max()) / temperature).exp() * kept
-            cumulative = weight.cumsum(0)
-            wanted = uniform_reference(int(p.seed[b]), int(p.position[b])) * cumulative[-1]
-            at = int((cumulative > wanted).nonzero()[0, 0])
-        out_tokens[b] = ids[at]
-        p.position[b] += 1
-        if p.counts is not None:
-            p.counts[b, ids[at]] = min(int(p.counts[b, ids[at]]), 0x7FFE) + 1
-        log_softmax = score.double().log_softmax(0).nan_to_num(nan=float("-inf")).float()
-        if logprob is not None:
-            logprob[b] = log_softmax[at]
-        if top_logprobs is not None:
-            values, top_ids = top_logprobs
-            values[b] = float("-inf")
-            top_ids[b] = -1
-            order = score.sort(descending=True, stable=True).indices
-            order = order[score[order] > float("-inf")]
-            order = order[: max(0, min(int(p.logprobs[b]), values.shape[1]))]
-            values[b, : len(order)] = log_softmax[order]
-            top_ids[b, : len(order)] = ids[order].int()

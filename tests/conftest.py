@@ -7,6 +7,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -25,9 +26,19 @@ def _clean_path() -> None:
 
 _clean_path()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that would download fails instead of waiting
+# Small tensors: threads that wait for each other cost more than they do, beside other workers.
+torch.set_num_threads(1)
 if not torch.cuda.is_available():  # before anything imports triton
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Whichever example comes first loads or compiles kernels: no example is timed.
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _interpreter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Kernels under the interpreter are for the tests that are about them; elsewhere their
+    # references stand in, as on a machine without a GPU.
+    if not {"kernels", "integrations"} & set(request.path.parts):
+        monkeypatch.setenv("TRITON_INTERPRET", "0")

@@ -135,6 +135,11 @@ class Arena:
 
     # -- grammars -------------------------------------------------------------------------------
 
+    def check(self, grammar: CompiledGrammar) -> None:
+        """Raise StructgenError where a grammar was compiled for another vocabulary."""
+        if grammar.vocabulary is not self.vocabulary:
+            raise StructgenError("the grammar was compiled for another vocabulary than the arena's")
+
     def hold(self, grammar: CompiledGrammar) -> _Resident:
         """Bring a grammar into the arena, and keep it there until :meth:`release`.
 
@@ -142,9 +147,8 @@ class Arena:
             StructgenError: it was compiled for another vocabulary.
             LimitExceeded: no room, though every grammar that nobody uses was let go of.
         """
+        self.check(grammar)
         masks = grammar._masks
-        if grammar.vocabulary is not self.vocabulary:
-            raise StructgenError("the grammar was compiled for another vocabulary than the arena's")
         resident = self._residents.pop(id(masks), None)
         if resident is None:
             if not self._indices:
@@ -202,6 +206,7 @@ class Arena:
             self._write(offset + first * table.shape[1], table[first:].reshape(-1))
             directory[column] = offset
         directory[layout.D_PAIR_MASK.value] = len(tables.pairs) - 1
+        directory[layout.D_SYMBOLS.value] = masks.automaton.symbols
         resident.sent, resident.counts = tables, counts
         self._copy(self.grammars[resident.index], directory)
         for place in left:  # only what the kernels find in the directory may be in use

@@ -20,20 +20,25 @@ from structgen.kernels.sample import SamplingParameters, sample
 from structgen.kernels.sample import Workspace as Draws
 from structgen.matcher import Configuration, Matcher
 
-_WAITING = (layout.NEED_STATE.value, layout.NEED_ROW.value)
+_FIRST_WAITING = layout.NEED_STATE.value  # so are all statuses after it
+# A step that the host has taken lacks nothing afterwards; more rounds would say that it goes on so.
+_MOST_ROUNDS = 8
 
 
 class BatchMatcher:
     """The constraints of a batch of sequences, each in a slot.
 
     A slot has a grammar, or none: then every token is allowed. What a grammar needs is computed
-    when a text first gets there: the slot waits, :meth:`resolve` brings it to the device, and the
-    others go on meanwhile. Grammars that the device cannot follow (with several readings of a text,
-    tokens asked for by name, or items that must differ) are followed by the host, which writes
-    their masks; so is a text whose stack grows deeper than ``max_depth``.
+    when a text first gets there: the slot waits, :meth:`serve` or :meth:`resolve` brings it to the
+    device, and the others go on meanwhile. What the device cannot follow is followed by the host,
+    which writes the masks: grammars with items that must differ, texts from where they are read in
+    several ways, and those whose stacks grow deeper than ``max_depth``.
 
-    :meth:`fill_bitmask`, :meth:`apply_mask`, :meth:`greedy` and ``advance(..., wait=False)`` do not
-    wait for the device, and can be captured in a CUDA graph.
+    :meth:`fill_bitmask`, :meth:`apply_mask`, :meth:`greedy`, :meth:`sample` and ``advance(...,
+    wait=False)`` do not wait for the device, and can be captured in a CUDA graph. They look at the
+    first b slots, where b is how many rows they are given. A slot whose ``active`` is 0 is left as
+    it is, and its token is -1. A slot that took an end-of-sequence id is finished: its tokens are
+    -1 until somebody joins it.
     """
 
     def __init__(
@@ -57,33 +62,74 @@ class BatchMatcher:
         self._residents: list[_Resident | None] = [None] * batch
         self._hosts: dict[int, Matcher] = {}
         self._host_rows: dict[int, int] = {}  # where in the arena their masks are
-        self._workspace = Workspace(batch, arena.n_tokens, arena.device)
+        self._workspace = Workspace(batch, arena.device)
         self._mask: torch.Tensor | None = None  # of sampling, when it is first asked for
         self._draws: Draws | None = None
-        self._none = torch.full((batch,), -1, dtype=torch.int32, device=arena.device)
+        self._none = torch.full((1,), -1, dtype=torch.int32, device=arena.device)
         self._scratch = np.zeros((1, arena.n_words), np.int32)
 
     def __len__(self) -> int:
         return len(self._residents)
 
+    @property
+    def _max_depth(self) -> int:
+        return int(self.tensors.stacks.shape[1])
+
     # -- slots ----------------------------------------------------------------------------------
 
-    def join(self, slot: int, grammar: CompiledGrammar | None) -> None:
-        """Begin a text in a slot; without a grammar everything is allowed."""
-        self.leave(slot)
+    def join(self, slot: int, grammar: CompiledGrammar | None, tokens: Sequence[int] = ()) -> None:
+        """Begin a text in a slot; without a grammar everything is allowed.
+
+        The slot's mask is there for the next step: all that it needs is computed here, and nothing
+        waits for the device.
+
+        Args:
+            slot: its number; what was in it ends.
+            grammar: that of the text.
+            tokens: what the text begins with, ids. They cannot be rolled back.
+
+        Raises:
+            StructgenError: a token does not fit, or the mask cannot be had; the slot is as before.
+                Or there is no room in the arena; nothing is allowed in the slot then.
+        """
         if grammar is None:
-            return
-        if needs_host(grammar):
-            self._move_to_host(slot, grammar.matcher())
-            return
+            return self.leave(slot)
+        self.arena.check(grammar)
+        matcher = grammar.matcher()
+        for i, token in enumerate(tokens):
+            if not matcher.accept_token(token):
+                raise StructgenError(
+                    f"slot {slot}: token {token}, number {i} of the text, does not fit the grammar"
+                )
+        matcher.fill_bitmask(self._scratch)
+        self.leave(slot)
+        try:
+            self._place(slot, grammar, matcher)
+        except StructgenError:
+            self._end(slot)
+            raise
+
+    def _place(self, slot: int, grammar: CompiledGrammar, matcher: Matcher) -> None:
+        """Go on in a free slot from where a matcher is."""
+        readings = matcher.configurations()
+        if needs_host(grammar) or len(readings) > 1 or len(readings[0].stack) > self._max_depth:
+            return self._move_to_host(slot, matcher)
+        here = readings[0]
         resident = self._residents[slot] = self.arena.hold(grammar)
         row = np.zeros(layout.S_WIDTH.value, np.int32)
         row[layout.S_GRAMMAR.value] = resident.index
-        row[layout.S_STATE.value] = grammar.start
+        row[layout.S_STATE.value], row[layout.S_COUNTER.value] = here.state, here.counter
+        row[layout.S_DEPTH.value] = len(here.stack)
         row[layout.S_PENDING.value] = -1
         # Its rows are found by the kernel, as those of a slot that was given what it waited for.
         row[layout.S_STATUS.value] = layout.NEED_ROW.value
+        if matcher.is_terminated():
+            row[layout.S_STATUS.value] = layout.FINISHED.value
         self._write(slot, row)
+        if here.stack:
+            frames = np.array(here.stack[::-1], np.int32)
+            self.arena._copy(self.tensors.stacks[slot, : len(frames)], frames)
+        self._find_rows(slot)
 
     def leave(self, slot: int) -> None:
         """End what is in a slot."""
@@ -114,126 +160,210 @@ class BatchMatcher:
         """Take back the last tokens of each slot, so many as ``counts`` says.
 
         Raises:
-            StructgenError: more than ``max_rollback``, or than the slot took.
+            StructgenError: not one count for each slot, or more than ``max_rollback``, or than the
+                slot took; nothing has changed. Or as :meth:`resolve`.
         """
+        if len(counts) != len(self):
+            raise StructgenError(f"{len(counts)} counts to take back for {len(self)} slots")
         slots = self.tensors.slots.cpu().numpy()
+        hosts = {}
         for slot, n in enumerate(counts):
             known = int(slots[slot, layout.S_UNDOABLE.value])
-            if slot not in self._hosts and not 0 <= n <= known:
+            if slot in self._hosts and n:
+                hosts[slot] = self._hosts[slot].copy()
+                hosts[slot].rollback(n)
+            elif slot not in self._hosts and not 0 <= n <= known:
                 raise StructgenError(f"slot {slot}: {n} tokens to take back, {known} are kept")
         rollback(
             self._ints(counts), self.tensors.slots, self.tensors.stacks, self.tensors.snapshots
         )
-        for slot, matcher in self._hosts.items():
-            if counts[slot]:
-                matcher.rollback(counts[slot])
-                self._write_host(slot)
-        self.resolve()
+        self._hosts |= hosts
+        for slot in hosts:
+            self._write_host(slot)
+        moved = [slot for slot, n in enumerate(counts) if n]
+        for error in self._serve_all(moved)[1].values():
+            raise error
 
     # -- steps ----------------------------------------------------------------------------------
 
     def fill_bitmask(self, out: torch.Tensor) -> torch.Tensor:
-        """Write the mask of each slot into ``out``, int32 [batch, ceil(V / 32)], and return it."""
-        tables = self._tables
-        fill_bitmask(
-            tables.words, self.tensors.slots, self.tensors.rows, tables.eos, out, tables.n_tokens
-        )
+        """Write the masks of the first slots into ``out``, int32 [b, ceil(V / 32)]; returns it."""
+        self._fill(out, None)
         return out
 
     def apply_mask(self, logits: torch.Tensor) -> torch.Tensor:
         """Set the logits of tokens that may not come next to -inf.
 
-        ``logits``: [batch, V or more], changed in place; ids from V on count as not allowed.
+        ``logits``: [b, V or more], changed in place; ids from V on count as not allowed.
         """
-        mask = torch.empty((len(self), self.arena.n_words), dtype=torch.int32, device=logits.device)
+        shape = len(logits), self.arena.n_words
+        mask = torch.empty(shape, dtype=torch.int32, device=logits.device)
         apply_bitmask(logits, self.fill_bitmask(mask), self.arena.n_tokens)
         return logits
 
-    def greedy(self, logits: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    def greedy(
+        self, logits: torch.Tensor, out: torch.Tensor, *, active: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Choose the likeliest allowed tokens and take them; see ``kernels/greedy.py``.
 
         Args:
-            logits: [batch, V or more], bf16, fp16 or fp32.
-            out: int32 [batch], where the tokens are written; -1 where nothing is allowed.
+            logits: [b, V or more] of the first b slots, bf16, fp16 or fp32.
+            out: int32 [b], where the tokens are written; -1 where nothing is allowed.
+            active: int32 [b or more] on the device, 0 where a slot is left as it is; None: none is.
         """
-        greedy_step(logits, out, self._tables, self.tensors, self._workspace)
+        self._check(logits, out, active)
+        greedy_step(logits, out, self._tables, self.tensors, self._workspace, active)
         return out
 
     def sample(
-        self, logits: torch.Tensor, out: torch.Tensor, parameters: SamplingParameters
+        self,
+        logits: torch.Tensor,
+        out: torch.Tensor,
+        parameters: SamplingParameters,
+        *,
+        active: torch.Tensor | None = None,
+        logprob: torch.Tensor | None = None,
+        top_logprobs: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Draw allowed tokens and take them; see ``kernels/sample.py``.
 
+        Slots with temperature 0 take the likeliest token, among others that are sampled. Of a slot
+        whose token is -1 nothing else is written: no log-probability, count or position.
+
         Args:
-            logits: [batch, V or more], bf16, fp16 or fp32.
-            out: int32 [batch], where the tokens are written; -1 where nothing is allowed.
-            parameters: of each slot.
+            logits: [b, V or more] of the first b slots, bf16, fp16 or fp32.
+            out: int32 [b], where the tokens are written; -1 where nothing is allowed.
+            parameters: of b slots or more.
+            active: int32 [b or more] on the device, 0 where a slot is left as it is; None: none is.
+            logprob: float32 [b], where the tokens' log-probabilities are written.
+            top_logprobs: float32 and int32 [b, K], where the K greatest ones, and whose they are,
+                are written; ``parameters.logprobs`` says how many of a slot.
         """
+        self._check(logits, out, active)
         if self._mask is None:
             n, device = len(self), self.arena.device
             self._mask = torch.empty((n, self.arena.n_words), dtype=torch.int32, device=device)
             self._draws = Draws(n, self.arena.n_tokens, device)
         assert self._draws is not None
-        mask = self.fill_bitmask(self._mask)
-        sample(logits, mask, parameters, out, n_tokens=self.arena.n_tokens, workspace=self._draws)
-        advance(out, self._tables, self.tensors)
+        mask = self._mask[: len(logits)]
+        self._fill(mask, active)
+        sample(
+            logits, mask, parameters, out, n_tokens=self.arena.n_tokens, workspace=self._draws,
+            active=active, logprob=logprob, top_logprobs=top_logprobs,
+        )  # fmt: skip
+        advance(out, self._tables, self.tensors, active)
         return out
 
-    def advance(self, tokens: torch.Tensor, *, wait: bool = True) -> torch.Tensor | None:
-        """Take a token in each slot; -1 for none.
+    def advance(
+        self, tokens: torch.Tensor, *, active: torch.Tensor | None = None, wait: bool = True
+    ) -> torch.Tensor | None:
+        """Take a token in each of the first slots; -1 for none.
 
         Args:
-            tokens: integers [batch].
+            tokens: integers [b].
+            active: int32 [b or more] on the device, 0 where a slot is left as it is; None: none is.
             wait: resolve what slots need, before and after, and say which tokens were taken.
                 Without it, the token of a slot that waits is not looked at.
 
         Returns:
-            bool [batch] on the CPU: False where a token did not fit, and nothing changed. None
-            without ``wait``.
+            bool [b] on the CPU: False where a token did not fit, and nothing changed. None without
+            ``wait``.
         """
+        self._check(tokens, tokens, active)
         if wait:
             self.resolve()
-        advance(tokens.to(self.arena.device, torch.int32), self._tables, self.tensors)
+        advance(tokens.to(self.arena.device, torch.int32), self._tables, self.tensors, active)
         if not wait:
             return None
         refused = self.resolve()
-        status = self.tensors.slots[:, layout.S_STATUS.value].cpu()
+        status = self.statuses.cpu()
         taken = status != layout.REJECTED.value
         taken[refused] = False
-        return taken
+        return taken[: len(tokens)]
 
-    def resolve(self) -> list[int]:
-        """Give slots what they wait for; returns those on the host whose token did not fit.
-
-        Raises:
-            StructgenError: what a slot waits for cannot be had (a limit, a full arena). That slot
-                is ended, so that nothing is allowed in it; all others were served.
-        """
-        refused: list[int] = []
-        error: StructgenError | None = None
-        while True:
-            slots = self.tensors.slots.cpu().numpy()
-            status = slots[:, layout.S_STATUS.value]
-            waiting = np.flatnonzero(np.isin(status, _WAITING)).tolist()
-            moving = np.flatnonzero(status == layout.NEED_HOST.value).tolist()
-            turns = np.flatnonzero(status == layout.HOST_TURN.value).tolist()
-            if not waiting and not moving and not turns:
-                if error is not None:
-                    raise error
-                return refused
-            for slot in turns + moving + waiting:
-                try:
-                    if not self._serve(slot, slots[slot]):
-                        refused.append(slot)
-                except StructgenError as found:
-                    error = error or found
-                    self._end(slot)
-            advance(self._none, self._tables, self.tensors)
+    # -- what slots wait for --------------------------------------------------------------------
 
     @property
     def statuses(self) -> torch.Tensor:
         """int32 [batch] on the device, see ``kernels/layout.py``."""
         return self.tensors.slots[:, layout.S_STATUS.value]
+
+    def serve(self, slots: Sequence[int]) -> dict[int, StructgenError]:
+        """Give some slots what they wait for, and look at no others.
+
+        Waits for the device. Those of ``slots`` that wait for nothing are left as they are.
+
+        Returns:
+            What could not be had (a limit, a full arena), or that a token did not fit, by slot.
+            These slots are ended: nothing is allowed in them until somebody joins them.
+        """
+        refused, errors = self._serve_all(slots)
+        for slot in refused:
+            errors[slot] = StructgenError(f"slot {slot}: its token does not fit the grammar")
+            self._end(slot)
+        return errors
+
+    def resolve(self) -> list[int]:
+        """Give all slots what they wait for; returns those that waited and whose token did not fit.
+
+        Raises:
+            StructgenError: what a slot waits for cannot be had (a limit, a full arena). That slot
+                is ended, so that nothing is allowed in it; all others were served.
+        """
+        refused, errors = self._serve_all(range(len(self)))
+        for error in errors.values():
+            raise error
+        return refused
+
+    def _serve_all(self, slots: Sequence[int]) -> tuple[list[int], dict[int, StructgenError]]:
+        """The slots that waited and whose token does not fit, and those that were ended."""
+        refused: list[int] = []
+        errors: dict[int, StructgenError] = {}
+        waiting = list(slots)
+        for rounds in range(_MOST_ROUNDS + 1):
+            rows = self.tensors.slots.cpu().numpy()
+            again: list[int] = []
+            for slot in waiting:
+                status = int(rows[slot, layout.S_STATUS.value])
+                if status < _FIRST_WAITING:
+                    if rounds and status == layout.REJECTED.value:
+                        refused.append(slot)
+                    continue
+                try:
+                    if rounds == _MOST_ROUNDS:
+                        raise StructgenError(
+                            f"slot {slot}: what it waits for was computed {rounds} times, and is "
+                            "not on the device"
+                        )
+                    if not self._serve(slot, rows[slot]):
+                        refused.append(slot)
+                    if slot not in self._hosts:
+                        again.append(slot)
+                except StructgenError as error:
+                    errors[slot] = error
+                    self._end(slot)
+            if not again:
+                break
+            for slot in again:
+                self._find_rows(slot)
+            waiting = again
+        return refused, errors
+
+    def _find_rows(self, slot: int) -> None:
+        """Let a slot that waits try again what it waits for."""
+        advance(self._none, self._tables, self.tensors.at(slot))
+
+    def _fill(self, out: torch.Tensor, active: torch.Tensor | None) -> None:
+        tables, (slots, _, rows, _) = self._tables, self.tensors
+        fill_bitmask(tables.words, slots, rows, tables.eos, out, tables.n_tokens, active)
+
+    def _check(self, given: torch.Tensor, out: torch.Tensor, active: torch.Tensor | None) -> None:
+        n = len(given)
+        if n > len(self) or len(out) != n or (active is not None and len(active) < n):
+            raise StructgenError(
+                f"{n} rows and {len(out)} tokens for {len(self)} slots"
+                + ("" if active is None else f", {len(active)} of which may be active")
+            )
 
     # -- the host's part ------------------------------------------------------------------------
 
@@ -309,8 +439,7 @@ class BatchMatcher:
 
 def needs_host(grammar: CompiledGrammar) -> bool:
     """Can the device not follow this grammar?"""
-    automaton = grammar.automaton
-    return automaton.has_unique or automaton.symbols
+    return grammar.automaton.has_unique
 
 
 def _configuration(state: int, counter: int, stack: torch.Tensor) -> Configuration:

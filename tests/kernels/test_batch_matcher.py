@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from batches import bits_of, expected_mask, grammars, mask_of, walk, without_kernels
 from masks.schemas import SCHEMAS
 from masks.walks import words
 from shared_data import shared_data
@@ -16,101 +16,12 @@ import structgen as sg
 from structgen.device import Arena, BatchMatcher
 from structgen.device.arena import Space
 from structgen.errors import LimitExceeded, StructgenError
-from structgen.kernels import advance as advance_module
 from structgen.kernels import greedy as greedy_module
 from structgen.kernels import layout
+from structgen.kernels.advance import advance
+from structgen.kernels.advance_reference import advance_reference
 from structgen.kernels.layout import SlotTensors
 from structgen.kernels.sample import SamplingParameters
-
-PAIRS = 'start: a\na: "x" a "x" | "x" a "y" | "x"\n'  # not LR(1): read in several ways
-
-
-def mask_of(batch: BatchMatcher) -> np.ndarray:
-    out = torch.zeros((len(batch), batch.arena.n_words), dtype=torch.int32)
-    return batch.fill_bitmask(out.to(batch.arena.device)).cpu().numpy()
-
-
-def expected_mask(matchers: list[sg.Matcher | None], n_tokens: int) -> np.ndarray:
-    out = sg.allocate_bitmask(len(matchers), n_tokens)
-    for row, matcher in enumerate(matchers):
-        if matcher is None:
-            bits = np.zeros(out.shape[1] * 32, np.uint8)
-            bits[:n_tokens] = 1
-            out[row] = np.packbits(bits, bitorder="little").view(np.int32)
-        else:
-            matcher.fill_bitmask(out, row)
-    return out
-
-
-def bits_of(row: np.ndarray) -> np.ndarray:
-    return np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little"))
-
-
-def grammars(compiler: sg.Compiler, names: list[str]) -> list[sg.CompiledGrammar | None]:
-    found: list[sg.CompiledGrammar | None] = [
-        compiler.compile_json_schema(SCHEMAS[name]) for name in names
-    ]
-    found.append(compiler.compile_json_schema({"type": "array", "uniqueItems": True}))
-    found.append(compiler.compile_lark(PAIRS))
-    found.append(compiler.compile_regex("(ab|a[^\\n]{2,9})+"))
-    found.append(None)
-    return found
-
-
-def walk(
-    batch: BatchMatcher, choices: list[Any], n_tokens: int, eos: int, steps: int, seed: int
-) -> None:
-    """Random tokens, rollbacks, forks, joins; every mask is compared bit by bit."""
-    rng = random.Random(seed)
-    matchers: list[sg.Matcher | None] = []
-    taken = [0] * len(batch)
-    for slot in range(len(batch)):
-        grammar = choices[slot % len(choices)]
-        batch.join(slot, grammar)
-        matchers.append(None if grammar is None else grammar.matcher())
-    batch.resolve()
-    for _ in range(steps):
-        expected = expected_mask(matchers, n_tokens)
-        found = mask_of(batch)
-        for slot in range(len(batch)):
-            assert (found[slot] == expected[slot]).all(), (slot, batch.statuses.tolist())
-        tokens = []
-        for slot, matcher in enumerate(matchers):
-            allowed = bits_of(expected[slot])
-            if rng.random() < 0.15 or not len(allowed):
-                tokens.append(rng.randrange(n_tokens))  # as likely as not one that does not fit
-            elif matcher is not None and matcher.is_accepting() and rng.random() < 0.3:
-                tokens.append(eos)
-            else:
-                tokens.append(int(rng.choice(allowed)))
-        fits = [m is None or m.accept_token(t) for m, t in zip(matchers, tokens, strict=True)]
-        answer = batch.advance(torch.tensor(tokens))
-        assert answer is not None
-        for slot, matcher in enumerate(matchers):
-            if matcher is not None and not matcher.is_terminated():
-                assert bool(answer[slot]) == fits[slot], (slot, tokens[slot])
-            taken[slot] = min(4, taken[slot] + (matcher is not None and fits[slot]))
-        action = rng.random()
-        if action < 0.2:
-            counts = [rng.randint(0, n) if rng.random() < 0.5 else 0 for n in taken]
-            batch.rollback(counts)
-            for slot, matcher in enumerate(matchers):
-                if matcher is not None and counts[slot]:
-                    matcher.rollback(counts[slot])
-                taken[slot] -= counts[slot]
-        elif action < 0.3:
-            source, target = rng.sample(range(len(batch)), 2)
-            batch.fork([source], [target])
-            matcher = matchers[source]
-            matchers[target] = None if matcher is None else matcher.copy()
-            taken[target] = taken[source]
-        elif action < 0.4:
-            slot = rng.randrange(len(batch))
-            grammar = rng.choice(choices)
-            batch.join(slot, grammar)
-            batch.resolve()
-            matchers[slot] = None if grammar is None else grammar.matcher()
-            taken[slot] = 0
 
 
 @pytest.mark.parametrize("seed", [0, 5])
@@ -119,7 +30,7 @@ def test_walks_of_single_bytes(device: str, seed: int) -> None:
     names = random.Random(seed).sample(list(SCHEMAS), 5)
     arena = Arena(w.vocabulary, device, arena_bytes=8 << 20)
     batch = BatchMatcher(arena, 8, max_depth=16, max_rollback=4)
-    walk(batch, grammars(w.compiler, names), len(w.vocabulary), w.eos[0], 40, seed)
+    walk(batch, grammars(w.compiler, names), w.eos[0], 40, seed)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama2"])
@@ -129,18 +40,17 @@ def test_walks_of_real_vocabularies(device: str, name: str) -> None:
     names = random.Random(name).sample(list(SCHEMAS), 4)
     arena = Arena(w.vocabulary, device, arena_bytes=64 << 20)
     batch = BatchMatcher(arena, 4, max_depth=64, max_rollback=4)
-    walk(batch, grammars(w.compiler, names), len(w.vocabulary), w.eos[0], 8, 1)
+    walk(batch, grammars(w.compiler, names), w.eos[0], 8, 1)
 
 
 def test_walks_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no kernel can run, the references stand in."""
-    for module in ("advance", "mask", "fork_rollback", "greedy"):
-        monkeypatch.setattr(f"structgen.kernels.{module}.launches", lambda tensor: False)
+    without_kernels(monkeypatch)
     w = words("bytes")
     arena = Arena(w.vocabulary, "cpu", arena_bytes=8 << 20)
     batch = BatchMatcher(arena, 8, max_depth=16, max_rollback=4)
     names = random.Random(3).sample(list(SCHEMAS), 4)
-    walk(batch, grammars(w.compiler, names), len(w.vocabulary), w.eos[0], 40, 3)
+    walk(batch, grammars(w.compiler, names), w.eos[0], 40, 3)
 
 
 def copy_of(tensors: SlotTensors) -> SlotTensors:
@@ -168,8 +78,8 @@ def test_advance_is_its_reference(device: str) -> None:
                 tokens[slot] = rng.randrange(len(w.vocabulary))
         tokens = tokens.to(device)
         other = copy_of(batch.tensors)
-        advance_module.advance(tokens, batch._tables, batch.tensors)
-        advance_module.advance_reference(tokens, batch._tables, other)
+        advance(tokens, batch._tables, batch.tensors)
+        advance_reference(tokens, batch._tables, other)
         assert torch.equal(batch.tensors.slots, other.slots)
         for slot, row in enumerate(batch.tensors.slots.tolist()):
             depth, bitmaps = row[layout.S_DEPTH.value], row[layout.S_N_BITMAPS.value]
@@ -329,13 +239,13 @@ def test_a_slot_that_fails_ends_alone() -> None:
     """One grammar may spend nothing on what its text needs first; the other goes on."""
     w = words("bytes")
     schema = {"properties": {"name": {"enum": [1, 2]}}, "required": ["name"]}
-    poor = sg.Compiler(w.vocabulary, cache_bytes=0, limits=sg.Limits(step_seconds=1e-9))
-    grammars = [poor.compile_json_schema(schema), w.compiler.compile_json_schema(schema)]
+    grammars = [w.compiler.compile_json_schema(schema) for _ in range(2)]
     batch = BatchMatcher(Arena(w.vocabulary, "cpu", arena_bytes=4 << 20), 2, max_depth=8)
     matcher = grammars[1].matcher()
     batch.join(1, grammars[1])
     batch.resolve()
     batch.join(0, grammars[0])
+    grammars[0]._masks.limits = sg.Limits(step_seconds=1e-9)
     with pytest.raises(LimitExceeded, match="step_seconds"):
         for byte in b'{"name":1}':
             token = w.by_byte[byte]
@@ -354,9 +264,11 @@ def test_wrong_uses_are_told() -> None:
     w = words("bytes")
     arena = Arena(w.vocabulary, "cpu", arena_bytes=1 << 20)
     batch = BatchMatcher(arena, 2, max_rollback=1)
-    other = sg.Compiler(sg.Vocabulary([b"a", b"b", None], eos_token_ids=[2]))
+    other = sg.Compiler(sg.Vocabulary.byte_vocabulary())
     with pytest.raises(StructgenError, match="another vocabulary"):
         batch.join(0, other.compile_regex("a+"))
+    with pytest.raises(StructgenError, match="another vocabulary"):
+        batch.join(0, other.compile_json_schema({"type": "array", "uniqueItems": True}))
     batch.join(0, w.compiler.compile_json_schema(True))
     batch.resolve()
     with pytest.raises(StructgenError, match="take back"):

@@ -15,14 +15,8 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from structgen.kernels.sample import (
-    SamplingParameters,
-    Workspace,
-    kept_reference,
-    sample,
-    sample_reference,
-    uniform_reference,
-)
+from structgen.kernels.sample import SamplingParameters, Workspace, sample
+from structgen.kernels.sample_reference import kept_reference, sample_reference, uniform_reference
 
 INFINITY = float("inf")
 # One slot each: greedy, everything, and every way to cut.
