@@ -32,7 +32,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = Path(os.environ.get("STRUCTGEN_SHARED", Path(__file__).parents[2] / "shared"))
 JUDGE = SHARED / "bench" / "maskbench.py"
 MASKBENCH = SHARED / "data" / "maskbench-dev.jsonl.gz"
 TOKENIZERS = SHARED / "data" / "tokenizers"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from structgen.compiler import CompiledGrammar, Compiler
     from structgen.compose import concat, union
     from structgen.device import Arena, BatchMatcher
-    from structgen.engine import LLM, Output, SamplingParams, generate
+    from structgen.engine import LLM, AsyncLLM, Output, SamplingParams, generate
     from structgen.grammar import tool_call_tag
     from structgen.limits import Limits
     from structgen.matcher import Matcher
@@ -36,6 +36,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "LLM": "structgen.engine",
     "Arena": "structgen.device",
+    "AsyncLLM": "structgen.engine",
     "BatchMatcher": "structgen.device",
     "CompiledGrammar": "structgen.compiler",
     "Compiler": "structgen.compiler",
@@ -58,6 +59,7 @@ _LAZY = {
 __all__ = [
     "LLM",
     "Arena",
+    "AsyncLLM",
     "BatchMatcher",
     "CompileCancelled",
     "CompiledGrammar",

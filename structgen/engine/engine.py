@@ -1,23 +1,33 @@
-"""The thread that runs the batch: requests join and leave between steps."""
+"""The thread that runs the steps: requests join and leave between them."""
 
 from __future__ import annotations
 
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Rows
 from dataclasses import replace
 
-from structgen.engine.request import Output, Request
-from structgen.engine.sequence import Sequence, SequenceError
-from structgen.engine.step import PREFILL_TOKENS, Batch
+import torch
+
+from structgen.engine.metrics import Metrics
+from structgen.engine.request import Output, Request, TokenLogprob
+from structgen.engine.runner import Result, Runner, Step
+from structgen.engine.sampler import NO_SCORE, WAITING
+from structgen.engine.scheduler import Drain, Plan, Scheduler
+from structgen.engine.sequence import Sequence
 from structgen.engine.tokens import TokenTable
 from structgen.errors import StructgenError
+from structgen.kernels import layout
 
-# A piece of text, the end of one request, or what broke the whole batch.
+# A piece of text, the end of one request, or what broke a step that it was part of.
 Event = str | Output | StructgenError
+
+MOST_RETRIES = 3  # after the device ran out of memory
+MOST_STALLS = 1000  # steps in a row in which a constraint lets a sequence wait
 
 log = logging.getLogger("structgen")
 
@@ -29,30 +39,42 @@ class Handle:
     handed to that function, on the engine's thread, which it must not block.
     """
 
-    def __init__(self, sequence: Sequence, on_event: Callable[[Event], None] | None) -> None:
+    def __init__(
+        self,
+        sequence: Sequence,
+        on_event: Callable[[Event], None] | None,
+        on_cancel: Callable[[Sequence], None],
+    ) -> None:
         self.sequence = sequence
-        self.cancelled = False
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.deliver = on_event or self._events.put
+        self._on_cancel = on_cancel
 
     def cancel(self) -> None:
-        """Stop at the next step; no more events come."""
-        self.cancelled = True
+        """Stop at the next step; no more events come. Harmless where it has ended."""
+        if self.sequence.is_finished or self.sequence.cancelled:
+            return
+        self.sequence.cancelled = True
+        self._on_cancel(self.sequence)
+        self._events.put(StructgenError("this request was cancelled"))
 
     def __iter__(self) -> Iterator[str | Output]:
-        """Pieces of text as they settle, then the final :class:`Output`.
+        """Pieces of text as they settle, then the final :class:`Output`; again the last one only.
 
         Raises:
-            StructgenError: the batch failed as a whole (out of memory, closed engine).
+            StructgenError: a step failed as a whole, the request was cancelled, or the engine was
+                closed.
         """
         while True:
             event = self._events.get()
+            if isinstance(event, str):
+                yield event
+                continue
+            self._events.put(event)  # whoever asks again does not wait for ever
             if isinstance(event, StructgenError):
                 raise event
-            if isinstance(event, Output):
-                yield self._parse(event)
-                return
-            yield event
+            yield self.parse(event)
+            return
 
     def result(self) -> Output:
         """Wait for the final output; raises like iterating."""
@@ -61,8 +83,11 @@ class Handle:
                 return event
         raise RuntimeError("a request ends with an Output")
 
-    def _parse(self, output: Output) -> Output:
-        # Here, not on the engine's thread: a person's validators may be slow or use the engine.
+    def parse(self, output: Output) -> Output:
+        """The output with ``parsed``, where its text is complete.
+
+        Not for the engine's thread: a person's validators may be slow or use the engine.
+        """
         parse = self.sequence.request.parse
         if parse is None or not self.sequence.complete:
             return output
@@ -73,135 +98,297 @@ class Handle:
 
 
 class Engine:
-    """Continuous batching on one thread.
+    """Continuous batching on one thread, which alone touches scheduler and runner.
 
-    Waiting requests are admitted in order of arrival as rows become free; a request that fails ends
-    alone. Only the engine's thread touches the batch.
+    While a step runs on the device, the next one is planned and launched (``ahead``); what it
+    sampled is looked at one step later. A request that fails ends alone.
     """
 
-    def __init__(self, batch: Batch, table: TokenTable, max_batch_size: int) -> None:
-        self._batch = batch
+    def __init__(
+        self, runner: Runner, n_pages: int, table: TokenTable, *, ahead: int | None = None
+    ) -> None:
+        """``ahead``: see :class:`structgen.engine.config.EngineConfig`, None resolved."""
+        self._runner = runner
         self._table = table
-        self._max_batch_size = max_batch_size
-        self._waiting: deque[Handle] = deque()
-        self._running: dict[Sequence, Handle] = {}
+        self._ahead = ahead
+        self._broken: list[Sequence] = []  # that could not begin
+        self._cancelled: deque[Sequence] = deque()
+        self.scheduler = Scheduler(runner.config, n_pages, self._begin, runner.leave)
+        self._handles: dict[Sequence, Handle] = {}
+        self._arrived: list[Handle] = []
+        self._under_way: Step | None = None
         self._wake = threading.Condition()
-        self._closed = False
+        self._closed = self._draining = False
         self._thread: threading.Thread | None = None
+        self._number = 0
+        self._counts = dict.fromkeys(
+            ("steps", "prompt_tokens", "generated_tokens", "finished", "failed", "cancelled"), 0
+        )
+        self._began: float | None = None
+
+    # -- other threads --------------------------------------------------------------------------
 
     def submit(
         self,
         requests: Rows[Request],
         on_event: Callable[[int, Event], None] | None = None,
     ) -> list[Handle]:
-        """Queue ``requests`` together; ``on_event`` also gets the position in ``requests``."""
-        handles = [
-            Handle(
-                Sequence(request, self._table),
-                None if on_event is None else _numbered(on_event, index),
-            )
-            for index, request in enumerate(requests)
-        ]
-        ready = [handle for handle in handles if _start(handle)]
+        """Queue ``requests`` together; ``on_event`` also gets the position in ``requests``.
+
+        Raises:
+            StructgenError: the engine is closed, or the requests are more than may wait.
+        """
         with self._wake:
             if self._closed:
                 raise StructgenError("this LLM is closed")
+            others = len(self._arrived)
+            tokens = sum(h.sequence.length for h in self._arrived)
+            for request in requests:
+                self.scheduler.check(len(request.prompt_ids), others, tokens)
+                others, tokens = others + 1, tokens + len(request.prompt_ids)
+            handles = []
+            for index, request in enumerate(requests):
+                self._number += 1
+                sequence = Sequence(request, self._table, self._number)
+                listener = None if on_event is None else _numbered(on_event, index)
+                handles.append(Handle(sequence, listener, self._cancelled.append))
             if self._thread is None:
+                self._began = time.monotonic()
                 self._thread = threading.Thread(
                     target=self._run, name="structgen-engine", daemon=True
                 )
                 self._thread.start()
-            self._waiting.extend(ready)
+            self._arrived += handles
             self._wake.notify()
         return handles
 
-    def close(self) -> None:
-        """End the thread after its current step; what is unfinished fails."""
+    def close(self, *, drain: bool = False) -> None:
+        """End the thread: after its current step, what is unfinished failing, or, with ``drain``,
+        once all requests are done. New ones are refused at once."""
         with self._wake:
-            self._closed = True
+            self._closed, self._draining = True, drain
             self._wake.notify()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
+    def metrics(self) -> Metrics:
+        """Counts so far; may be a step old."""
+        scheduler = self.scheduler
+        pool, prefix = scheduler.pool, scheduler.prefix
+        held = len({page for s in list(scheduler.running) for page in list(s.pages)})
+        return Metrics(
+            **self._counts,
+            preemptions=scheduler.preemptions,
+            running=len(scheduler.running),
+            waiting=scheduler.n_waiting + len(self._arrived),
+            pages=pool.n_pages - 1,
+            pages_free=pool.n_free,
+            pages_cached=max(0, pool.n_pages - 1 - pool.n_free - held),
+            kv_bytes=self._runner.storage.nbytes,
+            prefix_lookups=prefix.lookups,
+            prefix_hits=prefix.hits,
+            seconds=0.0 if self._began is None else time.monotonic() - self._began,
+        )
+
+    # -- the engine's thread --------------------------------------------------------------------
+
     def _run(self) -> None:
+        end = StructgenError("this LLM was closed")
+        try:
+            self._run_steps()
+            self._fail(end, self.scheduler.clear())
+        except BaseException as error:  # not even those of a failed step can be taken out
+            log.error("the engine cannot go on", exc_info=True)
+            end = StructgenError(f"this LLM has failed and is closed: {_first_line(error)}")
+        with self._wake:
+            self._closed = True
+            left, self._arrived = [*self._handles.values(), *self._arrived], []
+        self._handles.clear()
+        for handle in left:
+            _send(handle, end)
+
+    def _run_steps(self) -> None:
         while True:
             with self._wake:
-                while not (self._waiting or self._running or self._closed):
+                while not (self._arrived or self._busy or self._closed):
                     self._wake.wait()
-                if self._closed:
-                    break
-                arrivals = self._admit()
+                if self._closed and not (self._draining and (self._arrived or self._busy)):
+                    return
+                for handle in self._arrived:
+                    self._handles[handle.sequence] = handle
+                    if handle.sequence.cancelled:
+                        self._cancelled.append(handle.sequence)
+                    self.scheduler.add(handle.sequence)
+                self._arrived = []
             try:
-                self._advance(arrivals)
+                self.step()
+                if self._runner.config.verify:
+                    self.scheduler.verify()
             except Exception as error:
-                log.debug("the batch failed", exc_info=True)
-                self._fail_all(StructgenError(f"generation failed: {_first_line(error)}"))
-        self._fail_all(StructgenError("this LLM was closed"))
+                log.debug("a step failed", exc_info=True)
+                self._fail(error, [s for s in self._handles if not s.waiting])
 
-    def _admit(self) -> list[Handle]:
-        """Requests to prefill now: as many as there are free rows and prefill tokens for."""
-        arrivals: list[Handle] = []
-        longest = 0
-        while self._waiting and len(self._running) + len(arrivals) < self._max_batch_size:
-            if self._waiting[0].cancelled:
-                self._waiting.popleft()
+    @property
+    def _busy(self) -> bool:
+        return not self.scheduler.is_idle or self._under_way is not None
+
+    def step(self) -> None:
+        """Plan a step, launch it, and look at what the one before it sampled."""
+        while self._cancelled:
+            sequence = self._cancelled.popleft()
+            if sequence in self._handles:
+                self._end(sequence)
+        try:
+            plan = self.scheduler.plan()
+        except Drain:
+            self._collect()
+            return
+        finally:
+            while self._broken:
+                self._end(self._broken.pop())
+        step: Step | None = None
+        if plan:
+            try:
+                step = self._runner.launch(plan)
+            except torch.cuda.OutOfMemoryError as error:
+                self._make_room(plan, error)
+                return
+            except Exception as error:
+                log.debug("a step failed", exc_info=True)
+                self._undo(plan)
+                self._collect()
+                self._fail(error, plan.sequences)
+                return
+            self._counts["steps"] += 1
+            self._counts["prompt_tokens"] += sum(c.end - c.start for c in plan.chunks)
+        if self._ahead:
+            self._under_way, step = step, self._under_way
+        self._look(step)
+
+    def _begin(self, sequence: Sequence) -> bool:
+        try:
+            begun = self._runner.join(sequence)
+        except Exception as error:
+            log.debug("a request cannot begin", exc_info=True)
+            sequence.fail(f"generation failed: {_first_line(error)}")
+            begun = False
+        if not begun:
+            self._broken.append(sequence)
+        return begun
+
+    def _collect(self) -> None:
+        """Wait for the step under way."""
+        step, self._under_way = self._under_way, None
+        self._look(step)
+
+    def _look(self, step: Step | None) -> None:
+        """Give sequences what a step sampled for them."""
+        if step is None:
+            return
+        stalled: list[Sequence] = []
+        for sequence, result in step.results():
+            if sequence not in self._handles:
                 continue
-            longest = max(longest, len(self._waiting[0].sequence.request.prompt_ids))
-            if arrivals and longest * (len(arrivals) + 1) > PREFILL_TOKENS:
-                break
-            arrivals.append(self._waiting.popleft())
-        return arrivals
-
-    def _advance(self, arrivals: list[Handle]) -> None:
-        gone = [s for s, handle in self._running.items() if handle.cancelled]
-        if gone:
-            self._batch.drop(gone)
-            for sequence in gone:
-                del self._running[sequence]
-        if arrivals:
-            self._running.update((handle.sequence, handle) for handle in arrivals)
-            self._deliver(self._batch.join([handle.sequence for handle in arrivals]))
-        if self._batch.sequences:
-            self._deliver(self._batch.step())
-
-    def _deliver(self, pieces: list[tuple[Sequence, str]]) -> None:
-        for sequence, piece in pieces:
-            handle = self._running[sequence]
+            sequence.in_flight -= 1
+            piece = ""
+            if result.token >= 0:
+                sequence.retries = sequence.stalls = 0
+                self._counts["generated_tokens"] += 1
+                ended = result.status == layout.FINISHED.value
+                piece = sequence.accept(
+                    result.token, ended=ended, logprob=_logprob(sequence, result)
+                )
+            elif result.token == NO_SCORE:
+                sequence.fail("the model gives no finite score to any token that is allowed here")
+            elif result.status == layout.FINISHED.value:
+                piece = sequence.end()
+            else:
+                sequence.computed -= 1
+                sequence.stalls += 1
             if piece:
-                _send(handle, piece)
-            if sequence.finish_reason is not None:
-                del self._running[sequence]
-                _send(handle, sequence.output())
+                _send(self._handles[sequence], piece)
+            if sequence.is_finished:
+                self._end(sequence)
+            elif result.status in WAITING:
+                stalled.append(sequence)
+        if stalled:
+            self._serve(stalled)
 
-    def _fail_all(self, error: StructgenError) -> None:
-        with self._wake:
-            failed = [*self._running.values(), *(self._waiting if self._closed else ())]
-            self._running.clear()
-            if self._closed:
-                self._waiting.clear()
-        for handle in failed:
-            _send(handle, error)
-        self._batch.clear()
+    def _serve(self, stalled: list[Sequence]) -> None:
+        found = self._runner.sampler.serve([s.slot for s in stalled])
+        for sequence in stalled:
+            message = found.get(sequence.slot)
+            if message is None and sequence.stalls > MOST_STALLS:
+                message = "its constraint does not come to an answer"
+            if message is not None:
+                sequence.fail(message)
+                self._end(sequence)
+
+    def _end(self, sequence: Sequence) -> None:
+        """Take out a sequence that is finished or cancelled, and tell whoever waits for it."""
+        self.scheduler.finish(sequence, keep=sequence.finish_reason != "error")
+        handle = self._handles.pop(sequence)
+        if sequence.cancelled:
+            self._counts["cancelled"] += 1
+            return
+        self._counts["failed" if sequence.finish_reason == "error" else "finished"] += 1
+        _send(handle, sequence.output())
+
+    # -- faults ---------------------------------------------------------------------------------
+
+    def _undo(self, plan: Plan) -> None:
+        """Take back what a plan counted on that was not launched."""
+        for chunk in plan.chunks:
+            chunk.sequence.computed = min(chunk.sequence.computed, chunk.start)
+            if chunk.is_last:
+                chunk.sequence.decoding = False
+                chunk.sequence.in_flight -= 1
+        for sequence in plan.decodes:
+            sequence.computed -= 1
+            sequence.in_flight -= 1
+
+    def _make_room(self, plan: Plan, error: Exception) -> None:
+        """The device ran out of memory: all wait again, and less is computed at once."""
+        log.warning("out of memory in a step of %d sequences: %s", len(list(plan.sequences)), error)
+        self._undo(plan)
+        self._collect()
+        self.scheduler.forget()
+        self.scheduler.budget = max(self._runner.config.page_size, self.scheduler.budget // 2)
+        torch.cuda.empty_cache()
+        for sequence in list(self.scheduler.running):
+            sequence.retries += 1
+            if sequence.retries > MOST_RETRIES:
+                self._fail(error, [sequence])
+            else:
+                self.scheduler.preempt(sequence, keep=False)
+
+    def _fail(self, error: Exception, sequences: Rows[Sequence] | Iterator[Sequence]) -> None:
+        """End sequences with what broke their step."""
+        told = (
+            error
+            if isinstance(error, StructgenError)
+            else StructgenError(f"generation failed: {_first_line(error)}")
+        )
+        for sequence in list(sequences):
+            handle = self._handles.pop(sequence, None)
+            if handle is None:
+                continue
+            sequence.fail(str(told))
+            self._counts["cancelled" if sequence.cancelled else "failed"] += 1
+            _send(handle, told)
+            self.scheduler.finish(sequence, keep=False)
+        # What the step should have written may be kept for others already.
+        self.scheduler.forget()
 
 
-def _start(handle: Handle) -> bool:
-    """Fill the first mask, on the caller's thread; False where the request is over already."""
-    sequence = handle.sequence
-    try:
-        piece = sequence.start()
-    except (SequenceError, StructgenError) as error:
-        sequence.fail(str(error))
-        piece = ""
-    if sequence.finish_reason is None:
-        return True
-    if piece:
-        _send(handle, piece)
-    _send(handle, sequence.output())
-    return False
+def _logprob(sequence: Sequence, result: Result) -> TokenLogprob | None:
+    if sequence.request.params.logprobs is None:
+        return None
+    return TokenLogprob(result.token, result.logprob, result.top)
 
 
 def _send(handle: Handle, event: Event) -> None:
-    if handle.cancelled:
+    if handle.sequence.cancelled:
         return
     try:
         handle.deliver(event)

@@ -7,14 +7,18 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from structgen.engine.config import EngineConfig
 from structgen.engine.constraint import Compiled, compile_constraints, constraints_per_prompt
 from structgen.engine.engine import Engine, Event, Handle
-from structgen.engine.loading import load
+from structgen.engine.loading import Loaded, load
+from structgen.engine.memory import count_pages
+from structgen.engine.metrics import Metrics
 from structgen.engine.progress import progress as progress_bar
 from structgen.engine.prompts import Prompt, encode_prompt, read_prompts
 from structgen.engine.request import Output, Request, SamplingParams
 from structgen.engine.runner import Runner
-from structgen.engine.step import Batch
+from structgen.engine.sampler import HostSampler, Sampler
+from structgen.engine.storage import KVStorage
 from structgen.engine.tokens import TokenTable
 from structgen.errors import StructgenError
 
@@ -23,9 +27,10 @@ if TYPE_CHECKING:
 
     from structgen.compiler import Compiler
     from structgen.limits import Limits
+    from structgen.vocabulary import Vocabulary
 
-# Position limit of models that declare none.
-UNBOUNDED_CONTEXT = 1 << 20
+# What is used where neither the caller nor the model's generation config says anything.
+DEFAULT_TEMPERATURE = 0.7
 
 
 class LLM:
@@ -39,10 +44,17 @@ class LLM:
         tokenizer: default the model's own.
         device: default the first GPU, or the CPU.
         dtype: default the checkpoint's own on a GPU, float32 on the CPU.
-        max_batch_size: sequences that run at once; the others wait.
+        native: run it by our own implementation of its architecture; default where there is one,
+            for models loaded by name.
+        quantize: "int8" or "fp8": keep the weights of a native model in eight bits.
+        max_length: the longest text, prompt included, in tokens; default the model's context.
         cache_bytes: bound of the compiler's cache of grammars.
         limits: bounds of a single compilation.
         progress: show progress on stderr; None where it is a terminal.
+        settings: of the engine; see :class:`structgen.engine.config.EngineConfig`.
+
+    Attributes:
+        context_length: the longest text, prompt included, in tokens.
 
     Raises:
         StructgenError: the model cannot be loaded or is of a kind that is not supported.
@@ -55,36 +67,45 @@ class LLM:
         tokenizer: Any = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
-        max_batch_size: int = 64,
+        native: bool | None = None,
+        quantize: str | None = None,
+        max_length: int | None = None,
         cache_bytes: int = 512 << 20,
         limits: Limits | None = None,
         progress: bool | None = None,
+        **settings: Any,
     ) -> None:
         from structgen.vocabulary import Vocabulary
 
-        if isinstance(max_batch_size, bool) or max_batch_size < 1:
-            raise StructgenError(f"max_batch_size must be 1 or more, not {max_batch_size}")
-        loaded = load(model, tokenizer, device=device, dtype=dtype, show_progress=progress)
-        self.model = loaded.model
+        config = EngineConfig.read(settings)
+        loaded = load(
+            model, tokenizer, device=device, dtype=dtype, native=native, quantize=quantize,
+            show_progress=progress,
+        )  # fmt: skip
         self.tokenizer = loaded.tokenizer
         self.model_name = loaded.name
-        self.context_length = _context_length(self.model)
         self.vocabulary = Vocabulary.from_huggingface(
-            self.tokenizer, eos_token_ids=_model_end_ids(self.model, self.tokenizer)
+            self.tokenizer, eos_token_ids=_model_end_ids(loaded.generation, self.tokenizer)
         )
         self._compiler: Compiler | None = None
         self._compiler_lock = threading.Lock()
         self._compiler_options: dict[str, Any] = {"cache_bytes": cache_bytes, "limits": limits}
         self._progress = progress
-        self._model_tokens = self.model.get_input_embeddings().weight.shape[0]
-        table = TokenTable(self.vocabulary)
-        engine = Engine(Batch(Runner(self.model), table), table, max_batch_size)
+        self._model_tokens = loaded.n_inputs
+        self._defaults = _sampling_defaults(loaded.generation)
+        context = loaded.model.max_positions
+        if max_length is not None:
+            if isinstance(max_length, bool) or max_length < 2:
+                raise StructgenError(f"max_length must be 2 or more, not {max_length!r:.40}")
+            context = min(context, max_length)
+        engine, self.context_length = _engine(loaded, self.vocabulary, config, context)
         self._engine = engine
+        self._device = loaded.model.device
         # The engine's thread holds the engine, not this object, so that this can be collected.
         self._finalizer = weakref.finalize(self, engine.close)
 
     def __repr__(self) -> str:
-        return f"LLM({self.model_name!r}, context {self.context_length}, {self.model.device})"
+        return f"LLM({self.model_name!r}, context {self.context_length}, {self._device})"
 
     @property
     def compiler(self) -> Compiler:
@@ -99,9 +120,15 @@ class LLM:
                 self._compiler = Compiler(self.vocabulary, **self._compiler_options)
             return self._compiler
 
-    def close(self) -> None:
-        """End the engine's thread; requests still running fail."""
+    def close(self, *, drain: bool = False) -> None:
+        """End the engine's thread; requests still running fail, or, with ``drain``, end first."""
+        if drain:
+            self._engine.close(drain=True)
         self._finalizer()
+
+    def metrics(self) -> Metrics:
+        """What was generated so far, and what runs, waits and is kept now."""
+        return self._engine.metrics()
 
     def generate(
         self,
@@ -115,16 +142,14 @@ class LLM:
         structural_tag: Any = None,
         json: Any = False,
         max_tokens: int | None = 256,
-        temperature: float = 0.7,
-        top_p: float = 1.0,
-        top_k: int | None = None,
-        min_p: float = 0.0,
         seed: int | None = None,
         stop: str | Sequence[str] | None = None,
         n: int = 1,
         whitespace: str = "flexible",
         escapes: str = "any",
+        priority: int = 0,
         progress: bool | None = None,
+        **sampling: Any,
     ) -> list[Output]:
         """Generate ``n`` texts for each prompt, in the order of the prompts.
 
@@ -139,14 +164,17 @@ class LLM:
             structural_tag: a structural tag specification.
             json: True for any JSON value.
             max_tokens: at most this many tokens, fewer where the context ends; None fills it.
-            temperature: 0 takes the most likely allowed token.
-            top_p, top_k, min_p, stop: see :class:`SamplingParams`.
+            stop: strings that end the text; it is cut before them.
             seed: the same for every prompt, so that a prompt's result does not depend on the
                 others; the ``n`` texts of one prompt use different streams derived from it.
             n: texts per prompt.
             whitespace: JSON whitespace in ``schema=``: "flexible", "compact" or a pattern.
             escapes: in the strings of ``schema=``: "any", or "minimal" for none but required ones.
+            priority: lower ones are served first.
             progress: default as for the LLM.
+            sampling: ``temperature``, ``top_p``, ``top_k``, ``min_p``, penalties, ``logit_bias``,
+                ``logprobs``, ``stop_token_ids``, ``ignore_eos``: see :class:`SamplingParams`.
+                Default what the model's generation config says, else a temperature of 0.7.
 
         At most one constraint holds per prompt. Each may be one value for all prompts, or a list
         with one per prompt, None leaving a prompt free.
@@ -154,15 +182,17 @@ class LLM:
         Raises:
             StructgenError: an argument is invalid, before anything is generated.
         """
-        params = SamplingParams(max_tokens, temperature, top_p, top_k, min_p, seed, stop or ())
         show = self._progress if progress is None else progress
         with progress_bar("preparing", show=show):
-            requests = self.prepare(
+            requests = self.read(
                 prompts,
-                params,
+                max_tokens=max_tokens,
+                seed=seed,
+                stop=stop or (),
                 n=n,
                 whitespace=whitespace,
                 escapes=escapes,
+                priority=priority,
                 schema=schema,
                 regex=regex,
                 choice=choice,
@@ -170,6 +200,7 @@ class LLM:
                 ebnf=ebnf,
                 structural_tag=structural_tag,
                 json=json,
+                **sampling,
             )
             handles = self.submit(requests)
         try:
@@ -189,15 +220,32 @@ class LLM:
         Raises:
             StructgenError: an argument is invalid, before the first piece.
         """
+        with progress_bar("preparing", show=self._progress):
+            request = one_request(self, prompt, **options)
+            [handle] = self.submit([request])
+        return _events(handle)
+
+    def sampling(self, **given: Any) -> SamplingParams:
+        """Sampling parameters: those that are given, for others the model's own defaults.
+
+        Raises:
+            StructgenError: a value is out of its range.
+            TypeError: there is no such parameter.
+        """
+        if unknown := given.keys() - SamplingParams.__dataclass_fields__.keys():
+            raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
+        return SamplingParams(**{**self._defaults, **given})
+
+    def read(self, prompts: Any, **options: Any) -> list[Request]:
+        """The requests of a call of :meth:`generate` with these arguments, without running them.
+
+        Raises:
+            StructgenError: an argument is invalid; with several prompts it says which.
+        """
         names = SamplingParams.__dataclass_fields__
         sampling = {name: options.pop(name) for name in list(options) if name in names}
         sampling["stop"] = sampling.get("stop") or ()
-        with progress_bar("preparing", show=self._progress):
-            requests = self.prepare(prompt, SamplingParams(**sampling), **options)
-            if len(requests) != 1:
-                raise StructgenError(f"stream takes one prompt, not {len(requests)}")
-            [handle] = self.submit(requests)
-        return _events(handle)
+        return self.prepare(prompts, self.sampling(**sampling), **options)
 
     def prepare(
         self,
@@ -207,6 +255,7 @@ class LLM:
         n: int = 1,
         whitespace: str = "flexible",
         escapes: str = "any",
+        priority: int = 0,
         **constraints: Any,
     ) -> list[Request]:
         """Check and tokenize ``prompts`` and compile their constraints, without running anything.
@@ -219,7 +268,7 @@ class LLM:
         compiled: list[Compiled | None] = [None] * len(wanted)
         if any(wanted):
             compiled = compile_constraints(self.compiler, wanted, whitespace, escapes)
-        return self.requests(every_prompt, params, compiled, n=n)
+        return self.requests(every_prompt, params, compiled, n=n, priority=priority)
 
     def requests(
         self,
@@ -228,8 +277,11 @@ class LLM:
         compiled: Sequence[Compiled | None],
         *,
         n: int = 1,
+        priority: int = 0,
     ) -> list[Request]:
         """The last part of :meth:`prepare`: ``n`` requests for each prompt and its grammar."""
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise StructgenError(f"priority must be an integer, not {priority!r:.80}")
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise StructgenError(f"n must be an integer, 1 or more, not {n!r:.80}")
         encoded = [
@@ -237,7 +289,7 @@ class LLM:
             for index, prompt in enumerate(prompts)
         ]
         return [
-            self._request(prompt, ids, params.sample(index), grammar)
+            self._request(prompt, ids, params.sample(index), grammar, priority)
             for prompt, ids, grammar in zip(prompts, encoded, compiled, strict=True)
             for index in range(n)
         ]
@@ -268,6 +320,7 @@ class LLM:
         ids: tuple[int, ...],
         params: SamplingParams,
         compiled: Compiled | None,
+        priority: int,
     ) -> Request:
         room = self.context_length - len(ids)
         return Request(
@@ -277,7 +330,16 @@ class LLM:
             grammar=None if compiled is None else compiled.grammar,
             prompt=prompt,
             parse=None if compiled is None else compiled.parse,
+            priority=priority,
         )
+
+
+def one_request(llm: LLM, prompt: Any, **options: Any) -> Request:
+    """The request of one prompt, with the arguments of :meth:`LLM.stream`."""
+    requests = llm.read(prompt, **options)
+    if len(requests) != 1:
+        raise StructgenError(f"stream takes one prompt, not {len(requests)}")
+    return requests[0]
 
 
 def _events(handle: Handle) -> Iterator[str | Output]:
@@ -287,21 +349,54 @@ def _events(handle: Handle) -> Iterator[str | Output]:
         handle.cancel()
 
 
-def _and_then(output: Output, advance: Callable[[], None]) -> Output:
-    advance()
+def _and_then(output: Output, advance: Callable[[int], None]) -> Output:
+    advance(output.usage.completion_tokens)
     return output
 
 
-def _context_length(model: Any) -> int:
-    config = model.config.get_text_config(decoder=True)
-    return getattr(config, "max_position_embeddings", None) or UNBOUNDED_CONTEXT
+def _engine(
+    loaded: Loaded, vocabulary: Vocabulary, config: EngineConfig, context: int
+) -> tuple[Engine, int]:
+    """The engine around a model, and the longest text it can hold."""
+    model, table = loaded.model, TokenTable(vocabulary)
+    sampler = _sampler(config.max_batch_size, vocabulary, table, model.device)
+    n_pages = count_pages(model, config, context)
+    context = min(context, (n_pages - 1) * config.page_size)
+    storage = KVStorage(
+        model.layers, n_pages, config.page_size, dtype=model.dtype, device=model.device
+    )
+    ahead = config.ahead
+    if ahead is None:
+        ahead = int(model.device.type == "cuda")
+    runner = Runner(model, sampler, storage, config, context)
+    return Engine(runner, n_pages, table, ahead=ahead), context
 
 
-def _model_end_ids(model: Any, tokenizer: Any) -> list[int] | None:
+def _sampler(
+    batch: int, vocabulary: Vocabulary, table: TokenTable, device: torch.device
+) -> Sampler:
+    if device.type != "cuda":
+        return HostSampler(batch, table)
+    from structgen.engine.device_sampler import DeviceSampler
+
+    return DeviceSampler(batch, vocabulary, device)
+
+
+def _model_end_ids(generation: Any, tokenizer: Any) -> list[int] | None:
     """End-of-text tokens that the model's generation config adds to the tokenizer's own."""
-    config = getattr(model, "generation_config", None)
-    ids = getattr(config, "eos_token_id", None)
+    ids = getattr(generation, "eos_token_id", None)
     if ids is None:
         return None
     ids = [ids] if isinstance(ids, int) else ids
     return [token for token in ids if token < len(tokenizer)] or None
+
+
+def _sampling_defaults(generation: Any) -> dict[str, Any]:
+    """What a generation config says of sampling, where it says that there is any."""
+    found: dict[str, Any] = {"temperature": DEFAULT_TEMPERATURE}
+    if getattr(generation, "do_sample", None):
+        for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty"):
+            value = getattr(generation, name, None)
+            if value is not None and (name != "top_k" or value > 0):
+                found[name] = value
+    return found

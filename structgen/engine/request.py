@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 FinishReason = Literal["stop", "length", "error"]
 MAX_STOP_STRINGS = 64
+MAX_TOP_LOGPROBS = 20
+MAX_BIASES = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How one request is sampled and when it ends.
 
-    Filters apply in the order grammar, temperature, ``top_k``, ``top_p``, ``min_p``: probability is
-    shared among the tokens that the grammar allows.
+    What applies comes in the order of transformers' processors: biases, penalties, the grammar,
+    temperature, ``top_k``, ``top_p``, ``min_p``. Probability is shared among the tokens that the
+    grammar allows.
 
     Attributes:
         max_tokens: at most this many tokens; None for all that the context leaves room for.
@@ -33,6 +36,15 @@ class SamplingParams:
         min_p: drop tokens less likely than this fraction of the most likely one, in [0, 1].
         seed: the same seed gives the same text, whatever else runs; None draws a new one.
         stop: strings that end the text; the text is cut before them.
+        stop_token_ids: tokens that end the text, beside the model's own; they add nothing to it.
+        ignore_eos: go on after the model's end-of-text tokens, where no grammar ends the text.
+        presence_penalty: subtracted from the logits of tokens that the text has.
+        frequency_penalty: subtracted so many times as the text has the token.
+        repetition_penalty: divides the logits (multiplies negative ones) of tokens of the prompt
+            and the text; 1 for none.
+        logit_bias: what is added to the logits of tokens.
+        logprobs: None, or with each token its log-probability, and those of so many of the
+            likeliest tokens, at temperature 1, among the tokens that the grammar allows.
 
     Raises:
         StructgenError: a value is out of its range.
@@ -45,6 +57,13 @@ class SamplingParams:
     min_p: float = 0.0
     seed: int | None = None
     stop: Sequence[str] = ()
+    stop_token_ids: Sequence[int] = ()
+    ignore_eos: bool = False
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    logprobs: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None:
@@ -56,7 +75,31 @@ class SamplingParams:
         _check_number("temperature", self.temperature, "0 or more", lambda x: x >= 0)
         _check_number("top_p", self.top_p, "in (0, 1]", lambda x: 0 < x <= 1)
         _check_number("min_p", self.min_p, "in [0, 1]", lambda x: 0 <= x <= 1)
+        for name in ("presence_penalty", "frequency_penalty"):
+            _check_number(name, getattr(self, name), "in [-2, 2]", lambda x: -2 <= x <= 2)
+        _check_number(
+            "repetition_penalty", self.repetition_penalty, "in (0, 10]", lambda x: 0 < x <= 10
+        )
+        if self.logprobs is not None:
+            _check_integer("logprobs", self.logprobs, least=0)
+            if self.logprobs > MAX_TOP_LOGPROBS:
+                raise StructgenError(
+                    f"logprobs must be {MAX_TOP_LOGPROBS} or less, not {self.logprobs}"
+                )
+        if not isinstance(self.ignore_eos, bool):
+            raise StructgenError(f"ignore_eos is True or False, not {self.ignore_eos!r:.80}")
         object.__setattr__(self, "stop", _stop_strings(self.stop))
+        object.__setattr__(self, "stop_token_ids", _token_ids(self.stop_token_ids))
+        object.__setattr__(self, "logit_bias", _biases(self.logit_bias))
+
+    @property
+    def is_penalised(self) -> bool:
+        """Do logits depend on the tokens before?"""
+        return (
+            self.presence_penalty != 0
+            or self.frequency_penalty != 0
+            or self.repetition_penalty != 1
+        )
 
     def sample(self, index: int) -> SamplingParams:
         """The parameters of the ``index``-th of several texts: the seed's own stream for each."""
@@ -88,6 +131,26 @@ def _stop_strings(stop: Any) -> tuple[str, ...]:
     return strings
 
 
+def _token_ids(ids: Any) -> tuple[int, ...]:
+    found = tuple(ids or ())
+    if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in found):
+        raise StructgenError("stop_token_ids must hold token ids, integers of 0 or more")
+    return found
+
+
+def _biases(given: Any) -> dict[int, float]:
+    if not isinstance(given, Mapping):
+        raise StructgenError(f"logit_bias maps token ids to numbers, not {given!r:.80}")
+    if len(given) > MAX_BIASES:
+        raise StructgenError(f"logit_bias holds {len(given)} tokens; at most {MAX_BIASES}")
+    for token, bias in given.items():
+        _check_integer("a token id of logit_bias", token, least=0)
+        _check_number(
+            f"logit_bias of token {token}", bias, "in [-100, 100]", lambda x: abs(x) <= 100
+        )
+    return dict(given)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One text to generate.
@@ -98,6 +161,7 @@ class Request:
         grammar: what the text must obey.
         prompt: the prompt as a person gave it.
         parse: turns a complete constrained text into a value.
+        priority: lower ones are served first, and are the last to make room for others.
     """
 
     prompt_ids: tuple[int, ...]
@@ -106,19 +170,33 @@ class Request:
     grammar: CompiledGrammar | None = None
     prompt: Any = None
     parse: Callable[[str], Any] | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts. An end-of-text token that was sampled counts as a completion token."""
+    """Token counts. An end-of-text token that was sampled counts as a completion token.
+
+    ``cached_tokens``: those of the prompt whose keys and values other requests had left behind.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = field(default=0, compare=False)
 
     @property
     def total_tokens(self) -> int:
         """Prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """The log-probability of a token, and the likeliest ones in its place, likeliest first."""
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +214,7 @@ class Output:
             JSON values for JSON Schemas and ``json=True``, the text itself for other constraints;
             otherwise None.
         error: what went wrong with this request, or why the complete text could not be parsed.
+        logprobs: of each token, where they were asked for.
     """
 
     text: str
@@ -145,3 +224,4 @@ class Output:
     prompt: Any = None
     parsed: Any = None
     error: str | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None

@@ -1,139 +1,287 @@
-"""The model and its KV cache: prefill of new rows, one decode step of all rows."""
+"""One step on the device: copies of pages, prompts, decoding, sampling.
+
+The slots' state lives on the device: the token that each decodes next, its position, its pages. A
+step of decoding reads and moves it, so that the next step can be launched before the host knows
+what the last one sampled. A slot in which nothing was chosen (it waits for its constraint, or is
+done) does not move; the next step computes the same again.
+"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from transformers import DynamicCache
 
+from structgen.engine.attention import AttentionBatch, Span, pack, send
+from structgen.engine.config import EngineConfig
+from structgen.engine.graphs import Graphs
+from structgen.engine.models.base import Model
+from structgen.engine.sampler import Kind, Sampler, kind_of
+from structgen.engine.scheduler import Plan
+from structgen.engine.sequence import Sequence
+from structgen.engine.storage import KVStorage
 from structgen.errors import StructgenError
+from structgen.kernels.paged_decode import DecodeWorkspace
 
-KeyValue = tuple[torch.Tensor, torch.Tensor]
+
+class Result(NamedTuple):
+    """What a step sampled for one slot; see :class:`structgen.engine.sampler.Sampler`."""
+
+    token: int
+    status: int
+    logprob: float = 0.0
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class Outputs(NamedTuple):
+    """What comes back to the host.
+
+    Attributes:
+        report: int32 [3, slots]: tokens after prompts, decoded tokens, statuses.
+        logprobs: of the tokens, the greatest values and their ids, where a sequence wants them.
+    """
+
+    report: torch.Tensor
+    logprobs: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None
+
+
+@dataclass(slots=True)
+class Step:
+    """A step under way.
+
+    Attributes:
+        prefilled: sequences of which the last chunk sampled a token, with their slots.
+        decoded: sequences that decoded a token, with their slots.
+    """
+
+    prefilled: list[tuple[Sequence, int]]
+    decoded: list[tuple[Sequence, int]]
+    outputs: Outputs
+    event: torch.cuda.Event | None = None
+
+    def results(self) -> list[tuple[Sequence, Result]]:
+        """Wait until the step is done; what it sampled."""
+        if self.event is not None:
+            self.event.synchronize()
+        prefilled, decoded, statuses = self.outputs.report.tolist()
+        found = [(s, self._result(s, slot, prefilled[slot], statuses[slot]))
+                 for s, slot in self.prefilled]  # fmt: skip
+        found += [(s, self._result(s, slot, decoded[slot], statuses[slot]))
+                  for s, slot in self.decoded]  # fmt: skip
+        return found
+
+    def _result(self, sequence: Sequence, slot: int, token: int, status: int) -> Result:
+        n = sequence.request.params.logprobs
+        if n is None or self.outputs.logprobs is None:
+            return Result(token, status)
+        logprob, values, ids = (t[slot] for t in self.outputs.logprobs)
+        top = zip(ids[:n].tolist(), values[:n].tolist(), strict=True)
+        return Result(token, status, float(logprob), tuple((i, v) for i, v in top if i >= 0))
 
 
 class Runner:
-    """Runs a causal LM over a batch whose rows join and leave between steps.
+    """The model, the pages, and the state of the slots.
 
-    Rows are left-padded to one length L: ``attention`` is int64 [B, L], 0 on padding, and every
-    layer's keys and values are [B, heads, L, head size]. A row's position ids count its own tokens
-    only, so padding shifts nothing. Call it under ``torch.inference_mode()``.
+    Attributes:
+        tokens, positions: int64 [slots], what each slot decodes next, and where it stands.
+        page_table: int32 [slots, P].
     """
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.device: torch.device = model.device
-        self._cache: DynamicCache | None = None
-        self._attention = torch.empty((0, 0), dtype=torch.int64, device=self.device)
-        accepted = inspect.signature(model.forward).parameters
-        # transformers 5.24 has renamed both the argument and the output.
-        self._cache_name = "cache" if "cache" in accepted else "past_key_values"
-        self._takes_positions = "position_ids" in accepted
-        self._extra = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+    def __init__(
+        self, model: Model, sampler: Sampler, storage: KVStorage, config: EngineConfig, context: int
+    ) -> None:
+        """``context``: the longest text, in tokens."""
+        self.model, self.sampler, self.storage, self.config = model, sampler, storage, config
+        self.device = model.device
+        n, width = config.max_batch_size, -(-context // config.page_size)
 
-    @property
-    def rows(self) -> int:
-        """Rows in the running batch."""
-        return self._attention.shape[0]
+        def zeros(dtype: torch.dtype, *shape: int) -> torch.Tensor:
+            return torch.zeros(shape, dtype=dtype, device=self.device)
 
-    def prefill(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Append one row per prompt; float32 logits [len(prompts), width] of each next token."""
-        length = max(map(len, prompts))
-        ids = torch.zeros((len(prompts), length), dtype=torch.int64)
-        attention = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, length - len(prompt) :] = torch.tensor(prompt)
-            attention[row, length - len(prompt) :] = 1
-        attention = attention.to(self.device)
-        positions = (attention.cumsum(dim=1) - 1).clamp_min(0)
-        logits, cache = self._forward(ids.to(self.device), attention, positions, DynamicCache())
-        self._append(cache, attention)
-        return logits
+        self.tokens, self.positions = zeros(torch.int64, n), zeros(torch.int64, n)
+        self.page_table = zeros(torch.int32, n, width)
+        self._starts = torch.arange(n + 1, dtype=torch.int32, device=self.device)
+        self._active = zeros(torch.int32, n)
+        self._begun = zeros(torch.int32, n)  # the slots whose prompts end in a step
+        self._marked: dict[int, list[int]] = {}  # what those two hold, by their address
+        self._report = zeros(torch.int32, 3, n)
+        self._scores: torch.Tensor | None = None
+        self._workspace: DecodeWorkspace | None = None
+        if self.device.type == "cuda":
+            self._workspace = DecodeWorkspace.allocate(
+                n,
+                model.heads,
+                max(layer.kv_heads for layer in model.layers),
+                max(layer.value_dim for layer in model.layers),
+                max_context=context,
+                device=self.device,
+            )
+        self._known: dict[int, int] = {}  # pages of a slot that the device knows
+        self._graphs = Graphs(self._decode) if self._captures() else None
 
-    def decode(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Feed one token to every row; float32 logits [B, width] of the next one."""
-        ids = torch.tensor(tokens, device=self.device).unsqueeze(1)
-        positions = self._attention.sum(dim=1, keepdim=True)
-        self._attention = torch.cat([self._attention, torch.ones_like(ids)], dim=1)
-        logits, self._cache = self._forward(ids, self._attention, positions, self._cache)
-        return logits
+    def _captures(self) -> bool:
+        return self.config.graphs and self.device.type == "cuda"
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Keep these rows, in this order, and drop padding that no row needs any more."""
-        if not rows:
-            self._cache = None
-            self._attention = self._attention.new_empty((0, 0))
+    @torch.inference_mode()
+    def join(self, sequence: Sequence) -> bool:
+        """Begin a sequence in its slot; False where it failed instead."""
+        try:
+            self.sampler.join(sequence.slot, sequence.request, sequence.token_ids, sequence.seed)
+        except StructgenError as error:
+            sequence.fail(str(error))
+            return False
+        except Exception as error:  # a fault in one grammar ends its own request only
+            sequence.fail(f"{type(error).__name__}: {error}")
+            return False
+        self._known.pop(sequence.slot, None)
+        # Were nothing sampled after its prompt, decoding would begin with its last token.
+        last = sequence.tokens[-1], sequence.length - 1
+        self.tokens[sequence.slot], self.positions[sequence.slot] = send(
+            last, torch.int64, self.device
+        )
+        return True
+
+    def leave(self, slot: int) -> None:
+        """Free a slot."""
+        self.sampler.leave(slot)
+
+    @torch.inference_mode()
+    def launch(self, plan: Plan) -> Step:
+        """Begin a step; without waiting for the device, where it is a GPU."""
+        if plan.copies:
+            sources, targets = send(list(zip(*plan.copies, strict=True)), torch.int64, self.device)
+            self.storage.copy(sources, targets)
+        ending = [chunk.sequence for chunk in plan.chunks if chunk.is_last]
+        self._send_pages([*ending, *plan.decodes])
+        if plan.chunks:
+            self._prefill(
+                [Span(c.sequence.tokens[c.start : c.end], c.start, c.sequence.pages)
+                 for c in plan.chunks],
+                [c.sequence if c.is_last else None for c in plan.chunks],
+            )  # fmt: skip
+        if plan.decodes:
+            self._mark(self._active, [s.slot for s in plan.decodes])
+            rows, kind = self._rows(plan.decodes), kind_of(s.request for s in plan.decodes)
+            if self._graphs is None:
+                self._decode(rows, kind)
+            else:
+                self._graphs.run(rows, kind)
+        step = Step(
+            [(s, s.slot) for s in ending],
+            [(s, s.slot) for s in plan.decodes],
+            self._fetch([*ending, *plan.decodes]),
+        )
+        if self.device.type == "cuda":
+            step.event = torch.cuda.Event()
+            step.event.record()
+        return step
+
+    # -- prompts --------------------------------------------------------------------------------
+
+    def _prefill(self, spans: list[Span], ending: list[Sequence | None]) -> None:
+        """Compute the tokens of some prompts; sample after those that end."""
+        tokens, batch = pack(spans, self.storage, self.device)
+        ends, at = [], 0
+        for span, sequence in zip(spans, ending, strict=True):
+            at += len(span.tokens)
+            if sequence is not None:
+                ends.append(at - 1)
+        # One row at least: no model is asked for no logits at all.
+        rows = send(ends or [0], torch.int64, self.device)
+        logits = self.model.forward(tokens, batch, rows)
+        sequences = [s for s in ending if s is not None]
+        if not sequences:
             return
-        index = torch.tensor(rows, device=self.device)
-        attention = self._attention[index]
-        first = int(attention.argmax(dim=1).min())
-        self._attention = attention[:, first:].contiguous()
-        self._cache = _map_layers(
-            self._cache, lambda kv: (kv[0][index, :, first:], kv[1][index, :, first:])
-        )
+        if self._scores is None:
+            shape = (self.config.max_batch_size, logits.shape[1])
+            self._scores = torch.zeros(shape, dtype=logits.dtype, device=self.device)
+        slots = [s.slot for s in sequences]
+        self._scores.index_copy_(0, send(slots, torch.int64, self.device), logits)
+        self._mark(self._begun, slots)
+        kind = kind_of(s.request for s in sequences)
+        b = self._rows(sequences)
+        self._choose(self._scores[:b], self._begun[:b], self._report[0, :b], kind)
 
-    def _forward(
-        self, ids: torch.Tensor, attention: torch.Tensor, positions: torch.Tensor, cache: Any
-    ) -> tuple[torch.Tensor, DynamicCache]:
-        extra: dict[str, Any] = {**self._extra, self._cache_name: cache}
-        if self._takes_positions:
-            extra["position_ids"] = positions
-        out = self.model(
-            input_ids=ids,
-            attention_mask=attention,
-            use_cache=True,
-            **extra,
-        )
-        return out.logits[:, -1].float(), getattr(out, self._cache_name)
+    # -- decoding -------------------------------------------------------------------------------
 
-    def _append(self, cache: DynamicCache, attention: torch.Tensor) -> None:
-        if self._cache is None:
-            self._cache, self._attention = cache, attention
+    def _rows(self, sequences: Iterable[Sequence]) -> int:
+        """How many slots a step looks at: all of those, in a number that is used often."""
+        least = max(s.slot for s in sequences) + 1
+        return min(self.config.max_batch_size, ladder(least))
+
+    def _decode(self, b: int, kind: Kind) -> None:
+        """Decode a token in each active slot of the first ``b``."""
+        size = self.config.page_size
+        positions, active = self.positions[:b], self._active[:b]
+        table = self.page_table[:b]
+        on = active != 0
+        page = table.gather(1, (positions // size)[:, None])[:, 0]
+        batch = AttentionBatch(
+            self.storage,
+            positions,
+            torch.where(on, page * size + positions % size, 0),
+            table,
+            self._starts[: b + 1],
+            torch.where(on, positions + 1, 0).to(torch.int32),
+            max_query=1,
+            workspace=self._workspace,
+        )
+        logits = self.model.forward(self.tokens[:b], batch, None)
+        self._choose(logits, active, self._report[1, :b], kind)
+
+    def _choose(
+        self, logits: torch.Tensor, active: torch.Tensor, out: torch.Tensor, kind: Kind
+    ) -> None:
+        b = len(out)
+        self.sampler.step(logits, active, out, kind)
+        took = out >= 0
+        self.tokens[:b] = torch.where(took, out, self.tokens[:b])
+        self.positions[:b] += took
+        self._report[2].copy_(self.sampler.statuses)
+
+    # -- the slots' state -----------------------------------------------------------------------
+
+    def _mark(self, flags: torch.Tensor, slots: list[int]) -> None:
+        """Set the flags of these slots; mostly they are those of the last step."""
+        if self._marked.get(flags.data_ptr()) == slots:
             return
-        length = max(attention.shape[1], self._attention.shape[1])
-        old, new = self._attention, attention
-        self._attention = torch.cat([_pad_left(old, length, -1), _pad_left(new, length, -1)])
-        self._cache = DynamicCache(
-            [
-                (_join(old_keys, new_keys, length), _join(old_values, new_values, length))
-                for (old_keys, old_values), (new_keys, new_values) in zip(
-                    _layers(self._cache), _layers(cache), strict=True
-                )
-            ]
-        )
+        self._marked[flags.data_ptr()] = slots
+        values = [0] * len(flags)
+        for slot in slots:
+            values[slot] = 1
+        flags.copy_(send(values, torch.int32, self.device))
+
+    def _send_pages(self, sequences: Iterable[Sequence]) -> None:
+        """Tell the device the pages of sequences that it does not know yet."""
+        new: list[tuple[int, int, int]] = []
+        for s in sequences:
+            known = self._known.get(s.slot, 0)
+            new += [(s.slot, i, s.pages[i]) for i in range(known, len(s.pages))]
+            self._known[s.slot] = len(s.pages)
+        if new:
+            slots, indices, pages = send(list(zip(*new, strict=True)), torch.int64, self.device)
+            self.page_table[slots, indices] = pages.to(torch.int32)
+
+    def _fetch(self, sequences: Iterable[Sequence]) -> Outputs:
+        report, s = _to_host(self._report), self.sampler
+        if all(q.request.params.logprobs is None for q in sequences):
+            return Outputs(report, None)
+        found = _to_host(s.logprob), _to_host(s.top_values), _to_host(s.top_ids)
+        return Outputs(report, found)
 
 
-def refuse_unsupported(model: Any) -> None:
-    """Raise for models whose state is more than keys and values of the tokens seen."""
-    config = model.config.get_text_config(decoder=True)
-    kinds = set(getattr(config, "layer_types", None) or ())
-    other = kinds - {"full_attention", "sliding_attention"}
-    if getattr(model, "_is_stateful", False) or other:
-        detail = f" (layers of kind {', '.join(sorted(other))})" if other else ""
-        raise StructgenError(
-            f"{type(model).__name__} keeps a recurrent state{detail}, which batched decoding does "
-            "not support; use a model whose layers are all attention layers"
-        )
+def ladder(n: int) -> int:
+    """The least of 1, 2, 4, 8, 16, 24, 32, 48, 64, ... that is ``n`` or more."""
+    if n <= 8:
+        return 1 << (n - 1).bit_length()
+    step = max(8, 1 << ((n - 1).bit_length() - 2))
+    return -(-n // step) * step
 
 
-def _layers(cache: DynamicCache) -> list[KeyValue]:
-    return [(layer.keys, layer.values) for layer in cache.layers]
-
-
-def _map_layers(cache: DynamicCache, change: Any) -> DynamicCache:
-    return DynamicCache([change(pair) for pair in _layers(cache)])
-
-
-def _join(old: torch.Tensor, new: torch.Tensor, length: int) -> torch.Tensor:
-    return torch.cat([_pad_left(old, length, -2), _pad_left(new, length, -2)])
-
-
-def _pad_left(tensor: torch.Tensor, length: int, dim: int) -> torch.Tensor:
-    missing = length - tensor.shape[dim]
-    if not missing:
-        return tensor
-    shape = list(tensor.shape)
-    shape[dim] = missing
-    return torch.cat([tensor.new_zeros(shape), tensor], dim=dim)
+def _to_host(tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_cuda:
+        return tensor.clone()
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)

@@ -1,87 +1,283 @@
-"""Choosing one token per row from masked logits."""
+"""Choosing the next token of each slot, and moving its constraint: on the host or on the device.
+
+Both choose alike. A slot's result depends on its own logits, parameters, seed, position and
+constraint only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
 
+import numpy as np
 import torch
 
-from structgen.engine.request import SamplingParams
+from structgen.bitmask import apply_bitmask
+from structgen.engine.attention import send
+from structgen.engine.draw import draw
+from structgen.engine.request import MAX_BIASES, MAX_TOP_LOGPROBS, Request
+from structgen.errors import StructgenError
+from structgen.kernels import layout
+from structgen.kernels.penalties import penalise_reference
+from structgen.kernels.sample import SamplingParameters
+
+if TYPE_CHECKING:
+    from structgen.engine.tokens import TokenTable
+    from structgen.matcher import Matcher
+
+# What the slots of a step need: the greatest logit; a draw; penalties, biases or log-probabilities.
+Kind = Literal["greedy", "draw", "full"]
+KINDS: tuple[Kind, ...] = ("greedy", "draw", "full")
+
+NO_SCORE = -2  # instead of a token: the model gives no finite score to any that is allowed
+WAITING = frozenset(
+    status.value
+    for status in (
+        layout.REJECTED, layout.NEED_STATE, layout.NEED_ROW, layout.NEED_HOST, layout.HOST_TURN,
+    )
+)  # fmt: skip
 
 
-class Sampler:
-    """Samples each row with its own parameters and its own random generator.
+class Sampler(Protocol):
+    """Parameters and constraints of ``batch`` slots.
 
-    A row draws exactly one uniform number per token from its generator and inverts the cumulative
-    distribution, so its outcome does not depend on the other rows of the batch.
+    Attributes:
+        logprob: float32 [batch], of the tokens chosen last, where a step's kind is "full".
+        top_values, top_ids: float32 and int32 [batch, K], the likeliest ones in their place.
     """
 
-    def sample(
-        self,
-        logits: torch.Tensor,
-        params: Sequence[SamplingParams],
-        generators: Sequence[torch.Generator],
-    ) -> list[int]:
-        """One token id per row.
+    logprob: torch.Tensor
+    top_values: torch.Tensor
+    top_ids: torch.Tensor
+
+    @property
+    def statuses(self) -> torch.Tensor:
+        """int32 [batch], see ``kernels/layout.py``."""
+        ...
+
+    def join(self, slot: int, request: Request, tokens: Sequence[int], seed: int) -> None:
+        """Begin in a slot a text that has ``tokens`` already.
+
+        Raises:
+            StructgenError: the constraint does not admit them, or cannot be had.
+        """
+
+    def leave(self, slot: int) -> None:
+        """End what is in a slot."""
+
+    def step(
+        self, logits: torch.Tensor, active: torch.Tensor, out: torch.Tensor, kind: Kind
+    ) -> None:
+        """Choose a token in each active slot and take it.
 
         Args:
-            logits: float32 [B, V]; -inf where a token is not allowed. Every row has a finite entry.
-            params: B parameter sets.
-            generators: B generators on the CPU; rows with temperature 0 do not use theirs.
+            logits: [b, at least V] of the first b slots; may be changed.
+            active: int32 [b], 0 where nothing is to be done.
+            out: int32 [b], where the tokens are written; -1 where there is none: the slot is not
+                active, finished, or waits; ``NO_SCORE``.
+            kind: the least of what the active slots need.
         """
-        tokens = logits.argmax(dim=-1)
-        rows = [i for i, p in enumerate(params) if p.temperature > 0]
-        if rows:
-            index = torch.tensor(rows, device=logits.device)
-            drawn = _draw(
-                logits[index],
-                [params[i] for i in rows],
-                [generators[i] for i in rows],
+
+    def serve(self, slots: Sequence[int]) -> dict[int, str]:
+        """Do what slots wait for; what is wrong with those that cannot go on."""
+
+
+def kind_of(requests: Iterable[Request]) -> Kind:
+    """The least that serves all of them."""
+    level = 0
+    for request in requests:
+        p = request.params
+        if p.is_penalised or p.logit_bias or p.logprobs is not None:
+            return "full"
+        level = max(level, int(p.temperature > 0))
+    return KINDS[level]
+
+
+class Parameters:
+    """The sampling parameters of all slots, on the device, written slot by slot."""
+
+    def __init__(self, batch: int, n_tokens: int, device: torch.device) -> None:
+        self.n_tokens = n_tokens
+        self.device = device
+        # Rows of a few tensors, so that a slot is written at once.
+        self._floats = torch.zeros((6, batch), device=device)
+        self._integers = torch.zeros((3, batch), dtype=torch.int32, device=device)
+        own = SamplingParameters.allocate(
+            batch, device, penalised_tokens=n_tokens, biases=MAX_BIASES
+        )
+        floats, integers = self._floats.unbind(), self._integers.unbind()
+        self.all = SamplingParameters(
+            floats[0], integers[0], floats[1], floats[2], floats[3], floats[4], floats[5],
+            own.seed, integers[1], integers[2], own.counts, own.seen, own.bias_ids,
+            own.bias_values,
+        )  # fmt: skip
+        self._biased: set[int] = set()
+
+    def write(self, slot: int, request: Request, tokens: Sequence[int], seed: int) -> None:
+        """Take the parameters of a text that has ``tokens`` already."""
+        p, a = request.params, self.all
+        floats = (
+            p.temperature, p.top_p, p.min_p, p.repetition_penalty, p.presence_penalty,
+            p.frequency_penalty,
+        )  # fmt: skip
+        self._floats[:, slot] = send(floats, torch.float32, self.device)
+        integers = p.top_k or 0, len(tokens), p.logprobs or 0
+        self._integers[:, slot] = send(integers, torch.int32, self.device)
+        a.seed[slot : slot + 1] = send((seed,), torch.int64, self.device)
+        assert a.counts is not None and a.seen is not None
+        assert a.bias_ids is not None and a.bias_values is not None
+        if p.is_penalised:
+            a.counts[slot] = torch.from_numpy(self._counts(tokens)).to(self.device)
+            a.seen[slot] = torch.from_numpy(self._seen(request.prompt_ids)).to(self.device)
+        if slot in self._biased:
+            a.bias_ids[slot] = -1
+            self._biased.discard(slot)
+        if p.logit_bias:
+            self._biased.add(slot)
+            n = len(p.logit_bias)
+            a.bias_ids[slot, :n] = send(list(p.logit_bias), torch.int32, self.device)
+            values = list(p.logit_bias.values())
+            a.bias_values[slot, :n] = send(values, torch.float32, self.device)
+
+    def of(self, kind: Kind, rows: slice | torch.Tensor) -> SamplingParameters:
+        """Those of some slots, as far as a step of this kind looks at them."""
+        a = self.all
+        found = SamplingParameters(
+            a.temperature[rows], a.top_k[rows], a.top_p[rows], a.min_p[rows],
+            a.repetition_penalty[rows], a.presence_penalty[rows], a.frequency_penalty[rows],
+            a.seed[rows], a.position[rows], a.logprobs[rows],
+        )  # fmt: skip
+        if kind == "full":
+            assert a.counts is not None and a.seen is not None
+            assert a.bias_ids is not None and a.bias_values is not None
+            found.counts, found.seen = a.counts[rows], a.seen[rows]
+            found.bias_ids, found.bias_values = a.bias_ids[rows], a.bias_values[rows]
+        return found
+
+    def _counts(self, tokens: Sequence[int]) -> np.ndarray:
+        counts = np.bincount(np.array(tokens, np.int64), minlength=self.n_tokens)
+        return np.minimum(counts[: self.n_tokens], 0x7FFF).astype(np.int16)
+
+    def _seen(self, tokens: Sequence[int]) -> np.ndarray:
+        bits = np.zeros((self.n_tokens + 31) // 32 * 32, np.uint8)
+        bits[[t for t in tokens if t < self.n_tokens]] = 1
+        return np.packbits(bits, bitorder="little").view(np.int32)
+
+
+class HostSampler:
+    """Constraints as matchers, sampling in plain torch; the logits are brought to the CPU."""
+
+    def __init__(self, batch: int, table: TokenTable) -> None:
+        cpu = torch.device("cpu")
+        self._table = table
+        self._parameters = Parameters(batch, table.size, cpu)
+        self._matchers: dict[int, Matcher] = {}
+        self._masks = table.everything.repeat(batch, 1)
+        self._messages: dict[int, str] = {}
+        self.statuses = torch.zeros(batch, dtype=torch.int32)
+        self.logprob = torch.zeros(batch)
+        self.top_values = torch.zeros(batch, MAX_TOP_LOGPROBS)
+        self.top_ids = torch.zeros(batch, MAX_TOP_LOGPROBS, dtype=torch.int32)
+
+    def join(self, slot: int, request: Request, tokens: Sequence[int], seed: int) -> None:
+        """See :class:`Sampler`."""
+        self.leave(slot)
+        self._parameters.write(slot, request, tokens, seed)
+        if request.grammar is None:
+            return
+        matcher = request.grammar.matcher()
+        for token in tokens:
+            if not matcher.accept_token(token):
+                raise StructgenError(f"the grammar does not admit token {token} here")
+        self._matchers[slot] = matcher
+        self._prepare(slot)
+
+    def leave(self, slot: int) -> None:
+        """See :class:`Sampler`."""
+        self._matchers.pop(slot, None)
+        self._messages.pop(slot, None)
+        self._masks[slot] = self._table.everything[0]
+        self.statuses[slot] = layout.FREE.value
+
+    def step(
+        self, logits: torch.Tensor, active: torch.Tensor, out: torch.Tensor, kind: Kind
+    ) -> None:
+        """See :class:`Sampler`."""
+        out.fill_(-1)
+        ready = (active != 0).cpu() & (self.statuses[: len(active)] < layout.FINISHED.value)
+        slots = ready.nonzero()[:, 0]
+        if not len(slots):
+            return
+        scores = logits[slots.to(logits.device)].float().cpu()
+        if scores.shape[1] < self._table.size:
+            missing = self._table.size - scores.shape[1]
+            scores = torch.nn.functional.pad(scores, (0, missing), value=float("-inf"))
+        parameters = self._parameters.of(kind, slots)
+        if kind == "full":
+            scores = penalise_reference(
+                scores[:, : self._table.size],
+                counts=parameters.counts,
+                seen=parameters.seen,
+                repetition=parameters.repetition_penalty,
+                presence=parameters.presence_penalty,
+                frequency=parameters.frequency_penalty,
+                bias_ids=parameters.bias_ids,
+                bias_values=parameters.bias_values,
             )
-            tokens[index] = drawn
-        return tokens.tolist()
+        scores = scores.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+        apply_bitmask(scores, self._masks[slots])
+        chosen = scores.argmax(1) if kind == "greedy" else draw(scores, parameters)
+        finite = scores.gather(1, chosen[:, None])[:, 0].isfinite()
+        if kind == "full":
+            self._note(slots, scores, chosen)
+        self._parameters.all.position[slots] += 1
+        for slot, token, good in zip(slots.tolist(), chosen.tolist(), finite.tolist(), strict=True):
+            out[slot] = self._take(slot, token) if good else NO_SCORE
 
+    def _note(self, slots: torch.Tensor, scores: torch.Tensor, chosen: torch.Tensor) -> None:
+        """Count the tokens, and keep their log-probabilities and the greatest ones."""
+        counts = self._parameters.all.counts
+        assert counts is not None
+        counts[slots, chosen] = counts[slots, chosen].clamp(max=0x7FFE) + 1
+        logprobs = scores.double().log_softmax(1).float()
+        self.logprob[slots] = logprobs.gather(1, chosen[:, None])[:, 0]
+        k = min(MAX_TOP_LOGPROBS, scores.shape[1])
+        values, ids = logprobs.sort(dim=1, descending=True, stable=True)
+        self.top_values[slots, :k] = values[:, :k]
+        self.top_ids[slots, :k] = torch.where(values[:, :k] > -torch.inf, ids[:, :k], -1).int()
 
-def _draw(
-    logits: torch.Tensor, params: list[SamplingParams], generators: list[torch.Generator]
-) -> torch.Tensor:
-    device = logits.device
-    temperature = torch.tensor([p.temperature for p in params], device=device).unsqueeze(1)
-    # Subtracting the maximum first keeps a tiny temperature from overflowing to inf - inf = nan.
-    scaled = (logits - logits.amax(dim=-1, keepdim=True)) / temperature.clamp_min(1e-6)
-    filtered = [i for i, p in enumerate(params) if _filters(p)]
-    for i in filtered:
-        scaled[i] = _filter(scaled[i], params[i])
-    probabilities = scaled.softmax(dim=-1)
-    # float64: over 100,000 float32 terms the rounding error would reach whole tokens.
-    cumulative = probabilities.double().cumsum(dim=-1)
-    uniform = torch.stack(
-        [torch.rand((), generator=g, dtype=torch.float64) for g in generators]
-    ).to(device)
-    threshold = uniform.unsqueeze(1) * cumulative[:, -1:]
-    # A parallel cumsum may wobble in its last bit, so impossible tokens are excluded by name.
-    eligible = (cumulative > threshold) & (probabilities > 0)
-    drawn = eligible.int().argmax(dim=-1)
-    return torch.where(eligible.any(dim=-1), drawn, probabilities.argmax(dim=-1))
+    def serve(self, slots: Sequence[int]) -> dict[int, str]:
+        """See :class:`Sampler`: what went wrong in them."""
+        return {slot: self._messages[slot] for slot in slots if slot in self._messages}
 
+    def _take(self, slot: int, token: int) -> int:
+        matcher = self._matchers.get(slot)
+        if matcher is None:
+            return token
+        try:
+            if not matcher.accept_token(token):
+                raise StructgenError(f"the grammar refused token {token}, which its mask allowed")
+            self._prepare(slot)
+        except StructgenError as error:
+            return self._reject(slot, str(error))
+        except Exception as error:  # a fault in one grammar ends its own request only
+            return self._reject(slot, f"{type(error).__name__}: {error}")
+        return token
 
-def _filters(params: SamplingParams) -> bool:
-    return params.top_k is not None or params.top_p < 1 or params.min_p > 0
+    def _reject(self, slot: int, message: str) -> int:
+        self._messages[slot] = message
+        self.statuses[slot] = layout.REJECTED.value
+        return -1
 
-
-def _filter(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
-    """Logits [V] with everything outside top-k, top-p and min-p set to -inf."""
-    if params.top_k is not None and params.top_k < logits.shape[0]:
-        kept, order = logits.topk(params.top_k)
-    else:
-        kept, order = logits.sort(descending=True, stable=True)
-    probabilities = kept.softmax(dim=-1)
-    if params.top_p < 1:
-        # A token stays while the ones before it have not reached top_p; the first always stays.
-        before = probabilities.cumsum(dim=-1) - probabilities
-        keep = before < params.top_p
-        keep[0] = True
-        kept = kept.masked_fill(~keep, -torch.inf)
-    if params.min_p > 0:
-        kept = kept.masked_fill(probabilities < params.min_p * probabilities[0], -torch.inf)
-    return torch.full_like(logits, -torch.inf).scatter_(0, order, kept)
+    def _prepare(self, slot: int) -> None:
+        """The mask of the next step, or the end where nothing but end-of-text may follow."""
+        matcher = self._matchers[slot]
+        self.statuses[slot] = layout.FINISHED.value
+        if matcher.is_terminated():
+            return
+        matcher.fill_bitmask(self._masks, slot)
+        mask = self._masks[slot : slot + 1]
+        if not bool(mask.any()):
+            raise StructgenError("the grammar allows no token here")
+        if not (matcher.is_accepting() and self._table.only_end(mask)):
+            self.statuses[slot] = layout.ACTIVE.value

@@ -1,71 +1,131 @@
-"""The state of one running request: its tokens, text, automaton and random generator."""
+"""The state of one request while it runs: its tokens, its text, what it holds."""
 
 from __future__ import annotations
 
+import secrets
+import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from structgen.engine.request import FinishReason, Output, Request, Usage
+from structgen.engine.request import FinishReason, Output, Request, TokenLogprob, Usage
 from structgen.engine.text import TextStream
 
 if TYPE_CHECKING:
     from structgen.engine.tokens import TokenTable
 
 
-class SequenceError(Exception):
-    """This sequence cannot go on; the others of the batch can."""
-
-
 class Sequence:
     """One request being generated.
 
-    Invariant: while ``finish_reason`` is None and the request is constrained, ``mask`` holds the
-    allowed tokens of the next step, at least one of them other than end-of-text.
-
     Attributes:
-        mask: int32 [1, ceil(V / 32)] on the CPU, or None for an unconstrained request.
+        token_ids: the tokens sampled so far that the host knows of.
+        slot: its row of the sampler and of decoding, -1 while it waits.
+        waiting: it is in the scheduler's queue.
+        pages: of its keys and values, in order; it holds a reference on each.
+        computed: tokens whose keys and values are in the pages, or will be after the steps that
+            are under way.
+        in_flight: steps under way that sample a token for it.
+        decoding: its tokens are all computed, but for the one sampled last.
+        retries: how often the device ran out of memory in its steps.
+        stalls: steps in a row in which its constraint let it wait.
+        seed: of its random numbers.
         complete: the text ended where its grammar says a text can end.
     """
 
-    def __init__(self, request: Request, table: TokenTable) -> None:
+    def __init__(self, request: Request, table: TokenTable, number: int = 0) -> None:
         self.request = request
+        self.number = number
         self.token_ids: list[int] = []
+        self.logprobs: list[TokenLogprob] = []
         self.text = TextStream(request.params.stop)
         self.finish_reason: FinishReason | None = None
         self.error: str | None = None
         self.complete = False
-        self.generator = torch.Generator()
-        if request.params.seed is None:
-            self.generator.seed()
-        else:
-            self.generator.manual_seed(request.params.seed & 0xFFFF_FFFF_FFFF_FFFF)
+        self.cancelled = False
+        params = request.params
+        self.seed = secrets.randbits(63) if params.seed is None else params.seed % (1 << 63)
+        self.ends = frozenset(params.stop_token_ids)
+        if not params.ignore_eos or request.grammar is not None:
+            self.ends |= table.end_ids
         self._table = table
-        self._matcher = None if request.grammar is None else request.grammar.matcher()
-        self.mask = None if self._matcher is None else table.allocate_mask()
+        self.slot = -1
+        self.waiting = False
+        self.pages: list[int] = []
+        self.computed = 0
+        self.in_flight = 0
+        self.decoding = False
+        self.retries = self.stalls = 0
+        self.cached_tokens = 0
+        self.arrived = time.monotonic()
+        self.first_token_at: float | None = None
 
-    def start(self) -> str:
-        """Fill the first mask; text that this already ends is returned as in :meth:`accept`."""
-        return self._prepare_next()
+    @property
+    def is_finished(self) -> bool:
+        """Is there a reason for which it ended?"""
+        return self.finish_reason is not None
 
-    def accept(self, token: int) -> str:
-        """Take the sampled ``token`` and prepare the next step.
+    @property
+    def order(self) -> tuple[int, int]:
+        """Who comes first: the lower priority number, then the earlier arrival."""
+        return self.request.priority, self.number
+
+    @property
+    def length(self) -> int:
+        """Tokens that the host knows: prompt and text."""
+        return len(self.request.prompt_ids) + len(self.token_ids)
+
+    @property
+    def tokens(self) -> list[int]:
+        """Prompt and text."""
+        return [*self.request.prompt_ids, *self.token_ids]
+
+    def accept(
+        self, token: int, *, ended: bool = False, logprob: TokenLogprob | None = None
+    ) -> str:
+        """Take a sampled token; ``ended`` where its grammar allows nothing after it.
 
         Returns the text that became settled. Sets ``finish_reason`` when the sequence is done.
-
-        Raises:
-            SequenceError: the grammar refuses the token.
         """
-        if self._matcher is not None and not self._matcher.accept_token(token):
-            raise SequenceError(f"the grammar refused token {token}, which its mask allowed")
+        if self.first_token_at is None:
+            self.first_token_at = time.monotonic()
         self.token_ids.append(token)
-        if token in self._table.end_ids:
-            return self._finish("stop", complete=True)
+        if logprob is not None:
+            self.logprobs.append(logprob)
+        if token in self.ends:
+            # Of a constrained text only the end that its grammar allows is one.
+            complete = self.request.grammar is None or ended or token in self._table.end_ids
+            return self._finish("stop", complete=complete)
         piece = self.text.push(self._table.bytes_of(token))
         if self.text.stopped:
             return piece + self._finish("stop", complete=False)
-        return piece + self._prepare_next()
+        if ended:
+            return piece + self._finish("stop", complete=True)
+        if len(self.token_ids) >= self.request.max_tokens:
+            whole = self._is_whole()
+            return piece + self._finish("stop" if whole else "length", complete=whole)
+        return piece
+
+    def _is_whole(self) -> bool:
+        """Does the grammar allow nothing after the text? A device says so one token later."""
+        if self.request.grammar is None:
+            return False
+        matcher = self.request.grammar.matcher()
+        try:
+            if not all(map(matcher.accept_token, self.token_ids)):
+                return False
+            if matcher.is_terminated():
+                return True
+            mask = self._table.allocate_mask()
+            return (
+                matcher.is_accepting()
+                and matcher.fill_bitmask(mask)
+                and self._table.only_end(mask)
+            )
+        except Exception:  # a fault in the grammar; the text is there all the same
+            return False
+
+    def end(self) -> str:
+        """End a text whose grammar allows nothing before its first token."""
+        return self._finish("stop", complete=True)
 
     def fail(self, message: str) -> None:
         """End the sequence with an error of its own."""
@@ -76,35 +136,20 @@ class Sequence:
         """The result; only for a finished sequence."""
         if self.finish_reason is None:
             raise RuntimeError("the sequence is still running")
+        wanted = self.request.params.logprobs is not None
         return Output(
             text=self.text.text,
             finish_reason=self.finish_reason,
-            usage=Usage(len(self.request.prompt_ids), len(self.token_ids)),
+            usage=Usage(len(self.request.prompt_ids), len(self.token_ids), self.cached_tokens),
             token_ids=tuple(self.token_ids),
             prompt=self.request.prompt,
             error=self.error,
+            logprobs=tuple(self.logprobs) if wanted else None,
         )
-
-    def _prepare_next(self) -> str:
-        matcher, mask = self._matcher, self.mask
-        if matcher is not None and mask is not None:
-            if matcher.is_terminated():
-                return self._finish("stop", complete=True)
-            matcher.fill_bitmask(mask, 0)
-            if not np.any(mask.numpy()):
-                raise SequenceError("the grammar allows no token here")
-            # Where nothing but end-of-text may follow, asking the model would be a wasted step.
-            if matcher.is_accepting() and self._table.only_end(mask):
-                return self._finish("stop", complete=True)
-        if len(self.token_ids) >= self.request.max_tokens:
-            return self._finish("length", complete=False)
-        return ""
 
     def _finish(self, reason: FinishReason, *, complete: bool) -> str:
         piece = self.text.finish()
         # A stop string may only become certain once the last bytes are decoded.
         self.finish_reason = "stop" if self.text.stopped and reason != "error" else reason
         self.complete = complete and not self.text.stopped
-        self._matcher = None
-        self.mask = None
         return piece

@@ -255,27 +255,52 @@ def test_a_dropped_llm_ends_its_thread():
 def test_a_failing_forward_fails_its_requests_and_the_next_ones_run(llm, monkeypatch):
     expected = llm.generate("the cat", temperature=0, max_tokens=5)[0]
 
-    def fail(**_: object) -> None:
-        raise RuntimeError("out of memory\nwith details")
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such kernel\nwith details")
 
     with monkeypatch.context() as patch:
-        patch.setattr(llm._engine._batch._runner, "model", fail)
-        with pytest.raises(StructgenError, match=r"generation failed: out of memory$"):
+        patch.setattr(llm._engine._runner.model, "forward", fail)
+        with pytest.raises(StructgenError, match=r"generation failed: no such kernel$"):
             llm.generate(["the cat", "a"])
     assert llm.generate("the cat", temperature=0, max_tokens=5)[0] == expected
 
 
-def test_a_model_that_gives_nan_fails_alone(llm, monkeypatch):
-    runner = llm._engine._batch._runner
-    prefill = runner.prefill
+@pytest.mark.parametrize("failures", [1, 2, 4])
+def test_out_of_memory_makes_all_wait_or_fails_them(monkeypatch, failures):
+    llm = LLM(tiny_model(), tokenizer=tiny_tokenizer(), max_step_tokens=64, verify=True)
+    expected = llm.generate(PROMPTS, temperature=0, max_tokens=9)
+    model, calls = llm._engine._runner.model, 0
+    forward = model.forward
 
-    def poisoned(prompts):
-        logits = prefill(prompts)
+    def sometimes(*arguments):
+        nonlocal calls
+        calls += 1
+        if 3 <= calls < 3 + failures:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return forward(*arguments)
+
+    monkeypatch.setattr(model, "forward", sometimes)
+    if failures < 3:
+        assert llm.generate(PROMPTS, temperature=0, max_tokens=9) == expected
+        assert llm.metrics().preemptions > 0
+    else:
+        with pytest.raises(StructgenError, match="out of memory"):
+            llm.generate(PROMPTS, temperature=0, max_tokens=9)
+        assert llm.generate(PROMPTS, temperature=0, max_tokens=9) == expected
+    llm.close()
+
+
+def test_a_model_that_gives_nan_fails_alone(llm, monkeypatch):
+    model = llm._engine._runner.model
+    forward = model.forward
+
+    def poisoned(tokens, batch, rows):
+        logits = forward(tokens, batch, rows)
         logits[0] = torch.nan
         return logits
 
-    monkeypatch.setattr(runner, "prefill", poisoned)
-    bad, good = llm.generate(["the cat", "a"], max_tokens=3)
+    monkeypatch.setattr(model, "forward", poisoned)
+    bad, good = llm.generate(["the cat", "a"], max_tokens=1)
     assert bad.finish_reason == "error"
     assert "no finite score" in bad.error
     assert good.finish_reason == "length"

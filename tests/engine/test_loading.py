@@ -34,6 +34,10 @@ def test_a_directory(tmp_path):
         ({"device": "nonsense"}, "device nonsense cannot be used"),
         ({"dtype": "float17", "device": "cpu"}, "'float17' is not a torch dtype"),
         ({"max_batch_size": 0}, "max_batch_size must be 1 or more"),
+        ({"page_size": 3}, "page_size must be a power of two"),
+        ({"admission": "lucky"}, "admission must be"),
+        ({"max_length": 1}, "max_length must be 2 or more"),
+        ({"quantize": "int3", "device": "cpu"}, "quantize='int3' is none of"),
     ],
 )
 def test_what_does_not_load(arguments, message):
@@ -46,7 +50,7 @@ def test_what_does_not_load(arguments, message):
 def test_a_damaged_directory(tmp_path):
     path = save_tiny_model(tmp_path)
     (path / "model.safetensors").write_bytes(b"not a checkpoint")
-    with pytest.raises(StructgenError, match="cannot load the model"):
+    with pytest.raises(StructgenError, match=r"safetensors file of .* cannot be read"):
         LLM(path)
 
 
@@ -54,6 +58,11 @@ def test_a_recurrent_model_is_refused():
     config = MambaConfig(vocab_size=384, hidden_size=16, num_hidden_layers=1, state_size=4)
     with pytest.raises(StructgenError, match="keeps a recurrent state"):
         LLM(MambaForCausalLM(config), tokenizer=tiny_tokenizer())
+
+
+def test_settings_that_do_not_exist():
+    with pytest.raises(TypeError, match="page_sise"):
+        LLM(page_sise=16)
 
 
 def test_the_default_model_is_shared_and_needs_no_network(monkeypatch):

@@ -221,14 +221,14 @@ def test_concurrent_requests_with_a_bad_one_among_them(openai):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_frees_its_row(base_url, llm: LLM, monkeypatch, stream):
-    batch = llm._engine._batch
-    decode = batch._runner.decode
+    model, scheduler = llm._engine._runner.model, llm._engine.scheduler
+    forward = model.forward
 
-    def slow(tokens):
+    def slow(*arguments):
         time.sleep(0.02)
-        return decode(tokens)
+        return forward(*arguments)
 
-    monkeypatch.setattr(batch._runner, "decode", slow)
+    monkeypatch.setattr(model, "forward", slow)
     body = json.dumps({"model": "model", "messages": MESSAGES, "stream": stream})
     address = urlparse(base_url)
     with socket.create_connection((address.hostname, address.port)) as connection:
@@ -237,12 +237,12 @@ def test_a_client_that_leaves_frees_its_row(base_url, llm: LLM, monkeypatch, str
             f"{body}".encode()
         )
         deadline = time.monotonic() + 5
-        while not batch.sequences and time.monotonic() < deadline:
+        while not scheduler.running and time.monotonic() < deadline:
             time.sleep(0.01)
-        [sequence] = batch.sequences
-    while batch.sequences and time.monotonic() < deadline:
+        [sequence] = scheduler.running
+    while scheduler.running and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert batch.sequences == []
+    assert scheduler.running == []
     assert sequence.finish_reason is None  # it was dropped, it did not run to its end
 
 

@@ -183,11 +183,11 @@ def test_a_bug_leaks_nothing(client, llm, monkeypatch):
 
 
 def test_a_failing_batch_is_a_server_error(client, llm, monkeypatch):
-    def broken(_prompts):
+    def broken(*_):
         raise RuntimeError("no memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(llm._engine._batch._runner, "prefill", broken)
+        patch.setattr(llm._engine._runner.model, "forward", broken)
         check_error(client.post(URL, json=GOOD), 500)
         streamed = client.post(URL, json={**GOOD, "stream": True})
         assert streamed.status_code == 200  # the status was sent before the failure
