@@ -209,10 +209,14 @@ def prefill_blocks(rows: int, head_dim: int, value_dim: int, itemsize: int) -> B
 
 
 def split_dim(dim: int) -> tuple[int, int]:
-    """The greatest power of two up to ``dim``, and one that takes the rest, or 0; 16 at least."""
+    """The greatest power of two up to ``dim``, and one that takes the rest, or 0; 16 at least.
+
+    Up to 64 nothing is split: it saves little there, and Triton 3.6 compiles a reduction of the
+    smallest tiles that writes past its shared memory.
+    """
+    if dim <= 64:
+        return max(16, triton.next_power_of_2(dim)), 0
     first = 1 << (dim.bit_length() - 1)
-    if first < 16:
-        return 16, 0
     return first, max(16, triton.next_power_of_2(dim - first)) if dim > first else 0
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -67,6 +68,7 @@ class BatchMatcher:
         self._draws: Draws | None = None
         self._none = torch.full((1,), -1, dtype=torch.int32, device=arena.device)
         self._scratch = np.zeros((1, arena.n_words), np.int32)
+        self._reads = torch.cuda.Stream(arena.device) if arena.device.type == "cuda" else None
 
     def __len__(self) -> int:
         return len(self._residents)
@@ -288,16 +290,29 @@ class BatchMatcher:
         """int32 [batch] on the device, see ``kernels/layout.py``."""
         return self.tensors.slots[:, layout.S_STATUS.value]
 
-    def serve(self, slots: Sequence[int]) -> dict[int, StructgenError]:
+    def serve(self, slots: Sequence[int], *, wait: bool = True) -> dict[int, StructgenError]:
         """Give some slots what they wait for, and look at no others.
 
-        Waits for the device. Those of ``slots`` that wait for nothing are left as they are.
+        Those of ``slots`` that wait for nothing are left as they are.
+
+        Args:
+            wait: for the device, until they wait no more. Without it, what is missing is on its way
+                when this returns: for slots that a step reported to wait that is done, whatever was
+                launched since. A slot is not to be named again before a step that was launched
+                after this call reports that it still waits.
 
         Returns:
             What could not be had (a limit, a full arena), or that a token did not fit, by slot.
             These slots are ended: nothing is allowed in them until somebody joins them.
         """
-        refused, errors = self._serve_all(slots)
+        if wait:
+            refused, errors = self._serve_all(slots)
+        else:
+            with self._beside():
+                rows = self.tensors.slots.cpu().numpy()
+            refused, errors = [], {}
+            for slot in self._serve_round(slots, rows, refused, errors):
+                self._find_rows(slot)
         for slot in refused:
             errors[slot] = StructgenError(f"slot {slot}: its token does not fit the grammar")
             self._end(slot)
@@ -320,34 +335,64 @@ class BatchMatcher:
         refused: list[int] = []
         errors: dict[int, StructgenError] = {}
         waiting = list(slots)
-        for rounds in range(_MOST_ROUNDS + 1):
+        for rounds in range(_MOST_ROUNDS):
             rows = self.tensors.slots.cpu().numpy()
-            again: list[int] = []
+            statuses = rows[:, layout.S_STATUS.value]
+            if rounds:
+                refused += [s for s in waiting if statuses[s] == layout.REJECTED.value]
+            waiting = self._serve_round(waiting, rows, refused, errors)
+            if not waiting:
+                return refused, errors
             for slot in waiting:
-                status = int(rows[slot, layout.S_STATUS.value])
-                if status < _FIRST_WAITING:
-                    if rounds and status == layout.REJECTED.value:
-                        refused.append(slot)
-                    continue
-                try:
-                    if rounds == _MOST_ROUNDS:
-                        raise StructgenError(
-                            f"slot {slot}: what it waits for was computed {rounds} times, and is "
-                            "not on the device"
-                        )
-                    if not self._serve(slot, rows[slot]):
-                        refused.append(slot)
-                    if slot not in self._hosts:
-                        again.append(slot)
-                except StructgenError as error:
-                    errors[slot] = error
-                    self._end(slot)
-            if not again:
-                break
-            for slot in again:
                 self._find_rows(slot)
-            waiting = again
+        statuses = self.statuses.cpu().numpy()
+        for slot in waiting:
+            if statuses[slot] >= _FIRST_WAITING:
+                errors[slot] = StructgenError(
+                    f"slot {slot}: what it waits for was computed {_MOST_ROUNDS} times, and is not "
+                    "on the device"
+                )
+                self._end(slot)
+            elif statuses[slot] == layout.REJECTED.value:
+                refused.append(slot)
         return refused, errors
+
+    def _serve_round(
+        self,
+        slots: Sequence[int],
+        rows: np.ndarray,
+        refused: list[int],
+        errors: dict[int, StructgenError],
+    ) -> list[int]:
+        """Bring what slots wait for; those that the device has to look at again.
+
+        ``rows``: those of all slots. What cannot be had goes to ``refused`` and ``errors``.
+        """
+        again: list[int] = []
+        for slot in slots:
+            if rows[slot, layout.S_STATUS.value] < _FIRST_WAITING:
+                continue
+            try:
+                if not self._serve(slot, rows[slot]):
+                    refused.append(slot)
+                if slot not in self._hosts:
+                    again.append(slot)
+            except StructgenError as error:
+                errors[slot] = error
+                self._end(slot)
+            except Exception as error:  # one grammar's fault is no other's
+                errors[slot] = StructgenError(f"{type(error).__name__}: {error}")
+                self._end(slot)
+        return again
+
+    @contextmanager
+    def _beside(self) -> Iterator[None]:
+        """Read what no step under way changes, without waiting for these steps."""
+        if self._reads is None:
+            yield
+            return
+        with torch.cuda.stream(self._reads):
+            yield
 
     def _find_rows(self, slot: int) -> None:
         """Let a slot that waits try again what it waits for."""
@@ -398,10 +443,11 @@ class BatchMatcher:
         resident = self._residents[slot]
         assert resident is not None
         state = int(row[layout.S_STATE.value]), int(row[layout.S_COUNTER.value])
-        here = _configuration(*state, self.tensors.stacks[slot, : row[layout.S_DEPTH.value]])
         steps, kept = int(row[layout.S_STEPS.value]), int(row[layout.S_UNDOABLE.value])
-        ring = self.tensors.snapshots[slot].cpu()
         before = []
+        with self._beside():  # nothing moves a slot that waits
+            here = _configuration(*state, self.tensors.stacks[slot, : row[layout.S_DEPTH.value]])
+            ring = self.tensors.snapshots[slot].cpu() if kept else torch.empty(1)
         for step in range(steps - kept, steps):
             q, v, depth, _, *stack = ring[step % len(ring)].tolist()
             before.append(_configuration(q, v, torch.tensor(stack[: 2 * depth])))

@@ -52,8 +52,9 @@ class EngineConfig:
             self._check("kv_tokens", self.kv_tokens)
         if self.page_size & (self.page_size - 1):
             raise StructgenError(f"page_size must be a power of two, not {self.page_size}")
-        if not 0 < self.memory_fraction <= 1:
-            raise StructgenError(f"memory_fraction must be in (0, 1], not {self.memory_fraction}")
+        fraction = self.memory_fraction
+        if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+            raise StructgenError(f"memory_fraction must be in (0, 1], not {fraction!r:.40}")
         if self.admission not in ("past_future", "conservative", "aggressive"):
             raise StructgenError(
                 "admission must be 'past_future', 'conservative' or 'aggressive', not "

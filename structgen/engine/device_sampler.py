@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -67,12 +67,13 @@ class DeviceSampler:
         chosen = logits.gather(1, out.long().clamp(min=0)[:, None])[:, 0]
         out.copy_(torch.where((out >= 0) & ~chosen.isfinite(), NO_SCORE, out))
 
-    def serve(self, slots: Sequence[int]) -> dict[int, str]:
+    def serve(self, statuses: Mapping[int, int]) -> dict[int, str]:
         """See :class:`structgen.engine.sampler.Sampler`."""
-        statuses = self.statuses.tolist()
         found = {
             slot: "the grammar refused a token that its mask allowed"
-            for slot in slots
-            if statuses[slot] == layout.REJECTED.value
+            for slot, status in statuses.items()
+            if status == layout.REJECTED.value
         }
-        return found | {s: str(e) for s, e in self._matchers.serve(slots).items()}
+        waiting = [slot for slot in statuses if slot not in found]
+        errors = self._matchers.serve(waiting, wait=False)
+        return found | {slot: str(error) for slot, error in errors.items()}

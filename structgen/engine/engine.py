@@ -27,6 +27,7 @@ from structgen.kernels import layout
 Event = str | Output | StructgenError
 
 MOST_RETRIES = 3  # after the device ran out of memory
+RECOVERY_STEPS = 256  # after so many, a step may compute more again
 MOST_STALLS = 1000  # steps in a row in which a constraint lets a sequence wait
 
 log = logging.getLogger("structgen")
@@ -260,6 +261,10 @@ class Engine:
                 self._fail(error, plan.sequences)
                 return
             self._counts["steps"] += 1
+            step.number = self._counts["steps"]
+            if not step.number % RECOVERY_STEPS:
+                most = self._runner.config.max_step_tokens
+                self.scheduler.budget = min(most, 2 * self.scheduler.budget)
             self._counts["prompt_tokens"] += sum(c.end - c.start for c in plan.chunks)
         if self._ahead:
             self._under_way, step = step, self._under_way
@@ -285,7 +290,7 @@ class Engine:
         """Give sequences what a step sampled for them."""
         if step is None:
             return
-        stalled: list[Sequence] = []
+        stalled: dict[Sequence, int] = {}
         for sequence, result in step.results():
             if sequence not in self._handles:
                 continue
@@ -309,14 +314,16 @@ class Engine:
                 _send(self._handles[sequence], piece)
             if sequence.is_finished:
                 self._end(sequence)
-            elif result.status in WAITING:
-                stalled.append(sequence)
+            elif result.status in WAITING and step.number > sequence.served:
+                stalled[sequence] = result.status
         if stalled:
             self._serve(stalled)
 
-    def _serve(self, stalled: list[Sequence]) -> None:
-        found = self._runner.sampler.serve([s.slot for s in stalled])
+    def _serve(self, stalled: dict[Sequence, int]) -> None:
+        """Bring what constraints lack; steps launched from now on find it there."""
+        found = self._runner.sampler.serve({s.slot: status for s, status in stalled.items()})
         for sequence in stalled:
+            sequence.served = self._counts["steps"]
             message = found.get(sequence.slot)
             if message is None and sequence.stalls > MOST_STALLS:
                 message = "its constraint does not come to an answer"
@@ -392,7 +399,7 @@ def _send(handle: Handle, event: Event) -> None:
         return
     try:
         handle.deliver(event)
-    except Exception:  # the listener is gone (its event loop closed); nobody else is affected
+    except BaseException:  # the listener is gone (its event loop closed); others go on
         handle.cancel()
 
 
@@ -400,5 +407,5 @@ def _numbered(on_event: Callable[[int, Event], None], index: int) -> Callable[[E
     return lambda event: on_event(index, event)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from structgen.engine.memory import count_pages
 from structgen.engine.metrics import Metrics
 from structgen.engine.progress import progress as progress_bar
 from structgen.engine.prompts import Prompt, encode_prompt, read_prompts
-from structgen.engine.request import Output, Request, SamplingParams
+from structgen.engine.request import Output, Request, SamplingParams, shown
 from structgen.engine.runner import Runner
 from structgen.engine.sampler import HostSampler, Sampler
 from structgen.engine.storage import KVStorage
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # What is used where neither the caller nor the model's generation config says anything.
 DEFAULT_TEMPERATURE = 0.7
+
+log = logging.getLogger("structgen")
 
 
 class LLM:
@@ -95,7 +98,7 @@ class LLM:
         self._defaults = _sampling_defaults(loaded.generation)
         context = loaded.model.max_positions
         if max_length is not None:
-            if isinstance(max_length, bool) or max_length < 2:
+            if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 2:
                 raise StructgenError(f"max_length must be 2 or more, not {max_length!r:.40}")
             context = min(context, max_length)
         engine, self.context_length = _engine(loaded, self.vocabulary, config, context)
@@ -223,7 +226,7 @@ class LLM:
         with progress_bar("preparing", show=self._progress):
             request = one_request(self, prompt, **options)
             [handle] = self.submit([request])
-        return _events(handle)
+        return _Stream(self, handle)
 
     def sampling(self, **given: Any) -> SamplingParams:
         """Sampling parameters: those that are given, for others the model's own defaults.
@@ -283,7 +286,14 @@ class LLM:
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise StructgenError(f"priority must be an integer, not {priority!r:.80}")
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise StructgenError(f"n must be an integer, 1 or more, not {n!r:.80}")
+            raise StructgenError(f"n must be an integer, 1 or more, not {shown(n)}")
+        most = self._engine.scheduler.config.max_waiting
+        if n * len(prompts) > most:
+            raise StructgenError(
+                f"{len(prompts)} prompts with n = {shown(n)} are more requests than may wait: "
+                f"{most}"
+            )
+        self._check_tokens(params)
         encoded = [
             self._encode(prompt, index if len(prompts) > 1 else None)
             for index, prompt in enumerate(prompts)
@@ -299,6 +309,16 @@ class LLM:
     ) -> list[Handle]:
         """Start prepared requests; see :meth:`structgen.engine.engine.Engine.submit`."""
         return self._engine.submit(requests, on_event)
+
+    def _check_tokens(self, params: SamplingParams) -> None:
+        for name, ids in (
+            ("logit_bias", params.logit_bias), ("stop_token_ids", params.stop_token_ids)
+        ):  # fmt: skip
+            if any(token >= self._model_tokens for token in ids):
+                raise StructgenError(
+                    f"{name} names token {shown(max(ids))}, which is not one of the model's "
+                    f"{self._model_tokens}"
+                )
 
     def _encode(self, prompt: Prompt, index: int | None) -> tuple[int, ...]:
         try:
@@ -342,11 +362,25 @@ def one_request(llm: LLM, prompt: Any, **options: Any) -> Request:
     return requests[0]
 
 
-def _events(handle: Handle) -> Iterator[str | Output]:
-    try:
-        yield from handle
-    finally:
-        handle.cancel()
+class _Stream(Iterator[str | Output]):
+    """The events of one request, which ends when this is closed or dropped."""
+
+    def __init__(self, llm: LLM, handle: Handle) -> None:
+        self._llm = llm  # which is not to be collected before
+        self._handle, self._events, self._closed = handle, iter(handle), False
+
+    def __next__(self) -> str | Output:
+        if self._closed:
+            raise StopIteration
+        return next(self._events)
+
+    def close(self) -> None:
+        """Stop the request; nothing more comes."""
+        self._closed = True
+        self._handle.cancel()
+
+    def __del__(self) -> None:
+        self._handle.cancel()
 
 
 def _and_then(output: Output, advance: Callable[[int], None]) -> Output:
@@ -359,12 +393,19 @@ def _engine(
 ) -> tuple[Engine, int]:
     """The engine around a model, and the longest text it can hold."""
     model, table = loaded.model, TokenTable(vocabulary)
-    sampler = _sampler(config.max_batch_size, vocabulary, table, model.device)
-    n_pages = count_pages(model, config, context)
-    context = min(context, (n_pages - 1) * config.page_size)
-    storage = KVStorage(
-        model.layers, n_pages, config.page_size, dtype=model.dtype, device=model.device
-    )
+    try:
+        sampler = _sampler(config.max_batch_size, vocabulary, table, model.device)
+        n_pages = count_pages(model, config, context)
+        context = min(context, (n_pages - 1) * config.page_size)
+        storage = KVStorage(
+            model.layers, n_pages, config.page_size, dtype=model.dtype, device=model.device
+        )
+    except (RuntimeError, MemoryError) as error:  # torch's for memory that cannot be had
+        raise StructgenError(
+            f"there is no memory for an engine of max_batch_size {config.max_batch_size}, "
+            f"kv_tokens {config.kv_tokens}, page_size {config.page_size} and max_step_tokens "
+            f"{config.max_step_tokens}: {str(error).splitlines()[0]:.200}"
+        ) from error
     ahead = config.ahead
     if ahead is None:
         ahead = int(model.device.type == "cuda")
@@ -397,6 +438,12 @@ def _sampling_defaults(generation: Any) -> dict[str, Any]:
     if getattr(generation, "do_sample", None):
         for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty"):
             value = getattr(generation, name, None)
-            if value is not None and (name != "top_k" or value > 0):
+            if value is None or (name == "top_k" and value == 0):
+                continue
+            try:
+                SamplingParams(**{name: value})
+            except StructgenError as error:
+                log.warning("the model's generation config is not followed: %s", error)
+            else:
                 found[name] = value
     return found

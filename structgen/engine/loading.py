@@ -147,13 +147,22 @@ def _load_pretrained(
                 quantize=quantize,
             )  # fmt: skip
         if found is None and (native or quantize):
+            if native is False:
+                reason = "native=False forbids it, and quantize= needs it"
             reason = reason or "it has no safetensors"
             raise StructgenError(f"{name} cannot run natively: {reason}")
         if tokenizer is None:
             tokenizer = load_tokenizer(model)
         if found is not None:
             return Loaded(found, tokenizer, name, _generation(where, local), found.vocab_size)
-        network = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, local_files_only=local)
+        network, read = AutoModelForCausalLM.from_pretrained(
+            where, dtype=dtype, local_files_only=local, output_loading_info=True
+        )
+        if missing := sorted(read["missing_keys"]):
+            raise StructgenError(
+                f"the checkpoint {where} lacks {len(missing)} tensors, {missing[0]} among them; "
+                "download it again"
+            )
         return _of_network(network.to(device), tokenizer, name, False)
 
 

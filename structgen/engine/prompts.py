@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from structgen.engine.request import shown
 from structgen.errors import StructgenError
 
 Message = Mapping[str, Any]
@@ -67,7 +68,9 @@ def encode_prompt(tokenizer: Any, prompt: Prompt, *, model_tokens: int) -> tuple
         ids = prompt
     bad = next((i for i in ids if not 0 <= i < model_tokens), None)
     if bad is not None:
-        raise StructgenError(f"token id {bad} is not one of the model's {model_tokens} tokens")
+        raise StructgenError(
+            f"token id {shown(bad)} is not one of the model's {model_tokens} tokens"
+        )
     if not ids:
         raise StructgenError("the prompt is empty: the tokenizer makes no tokens of it")
     return tuple(ids)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +17,7 @@ FinishReason = Literal["stop", "length", "error"]
 MAX_STOP_STRINGS = 64
 MAX_TOP_LOGPROBS = 20
 MAX_BIASES = 1024
+_MOST = 3.4e38  # of a parameter: what float32 holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class SamplingParams:
             _check_integer("logprobs", self.logprobs, least=0)
             if self.logprobs > MAX_TOP_LOGPROBS:
                 raise StructgenError(
-                    f"logprobs must be {MAX_TOP_LOGPROBS} or less, not {self.logprobs}"
+                    f"logprobs must be {MAX_TOP_LOGPROBS} or less, not {shown(self.logprobs)}"
                 )
         if not isinstance(self.ignore_eos, bool):
             raise StructgenError(f"ignore_eos is True or False, not {self.ignore_eos!r:.80}")
@@ -109,21 +109,29 @@ class SamplingParams:
         return replace(self, seed=int(stream.generate_state(1, np.uint64)[0]))
 
 
+def shown(value: Any) -> str:
+    """The beginning of its repr, for an error."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # an integer of more digits than Python writes
+        return f"{type(value).__name__} of many digits"
+
+
 def _check_integer(name: str, value: Any, least: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise StructgenError(f"{name} must be an integer, not {value!r:.80}")
+        raise StructgenError(f"{name} must be an integer, not {shown(value)}")
     if least is not None and value < least:
-        raise StructgenError(f"{name} must be {least} or more, not {value}")
+        raise StructgenError(f"{name} must be {least} or more, not {shown(value)}")
 
 
 def _check_number(name: str, value: Any, rule: str, holds: Any) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not holds(value):
-        raise StructgenError(f"{name} must be a number {rule}, not {value!r:.80}")
+    if not is_number or not abs(value) <= _MOST or not holds(value):
+        raise StructgenError(f"{name} must be a number {rule}, not {shown(value)}")
 
 
 def _stop_strings(stop: Any) -> tuple[str, ...]:
-    strings = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    strings = (stop,) if isinstance(stop, str) else _several("stop", stop)
     if not all(isinstance(text, str) and text for text in strings):
         raise StructgenError("stop must hold non-empty strings")
     if len(strings) > MAX_STOP_STRINGS:
@@ -131,8 +139,16 @@ def _stop_strings(stop: Any) -> tuple[str, ...]:
     return strings
 
 
+def _several(name: str, values: Any) -> tuple[Any, ...]:
+    if values is None:
+        return ()
+    if not isinstance(values, Iterable):
+        raise StructgenError(f"{name} must be a list, not {shown(values)}")
+    return tuple(values)
+
+
 def _token_ids(ids: Any) -> tuple[int, ...]:
-    found = tuple(ids or ())
+    found = _several("stop_token_ids", ids)
     if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in found):
         raise StructgenError("stop_token_ids must hold token ids, integers of 0 or more")
     return found
@@ -146,7 +162,7 @@ def _biases(given: Any) -> dict[int, float]:
     for token, bias in given.items():
         _check_integer("a token id of logit_bias", token, least=0)
         _check_number(
-            f"logit_bias of token {token}", bias, "in [-100, 100]", lambda x: abs(x) <= 100
+            f"logit_bias of token {shown(token)}", bias, "in [-100, 100]", lambda x: abs(x) <= 100
         )
     return dict(given)
 

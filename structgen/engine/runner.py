@@ -54,12 +54,14 @@ class Step:
     Attributes:
         prefilled: sequences of which the last chunk sampled a token, with their slots.
         decoded: sequences that decoded a token, with their slots.
+        number: how many were launched, this one counted.
     """
 
     prefilled: list[tuple[Sequence, int]]
     decoded: list[tuple[Sequence, int]]
     outputs: Outputs
     event: torch.cuda.Event | None = None
+    number: int = 0
 
     def results(self) -> list[tuple[Sequence, Result]]:
         """Wait until the step is done; what it sampled."""

@@ -6,7 +6,7 @@ constraint only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -78,8 +78,13 @@ class Sampler(Protocol):
             kind: the least of what the active slots need.
         """
 
-    def serve(self, slots: Sequence[int]) -> dict[int, str]:
-        """Do what slots wait for; what is wrong with those that cannot go on."""
+    def serve(self, statuses: Mapping[int, int]) -> dict[int, str]:
+        """Bring what slots wait for; what is wrong with those that cannot go on.
+
+        Args:
+            statuses: what a step that is done reported, by slot. None of them is named again before
+                a step that was launched after this call reports it.
+        """
 
 
 def kind_of(requests: Iterable[Request]) -> Kind:
@@ -121,7 +126,7 @@ class Parameters:
             p.frequency_penalty,
         )  # fmt: skip
         self._floats[:, slot] = send(floats, torch.float32, self.device)
-        integers = p.top_k or 0, len(tokens), p.logprobs or 0
+        integers = min(p.top_k or 0, self.n_tokens), len(tokens), p.logprobs or 0
         self._integers[:, slot] = send(integers, torch.int32, self.device)
         a.seed[slot : slot + 1] = send((seed,), torch.int64, self.device)
         assert a.counts is not None and a.seen is not None
@@ -246,9 +251,9 @@ class HostSampler:
         self.top_values[slots, :k] = values[:, :k]
         self.top_ids[slots, :k] = torch.where(values[:, :k] > -torch.inf, ids[:, :k], -1).int()
 
-    def serve(self, slots: Sequence[int]) -> dict[int, str]:
+    def serve(self, statuses: Mapping[int, int]) -> dict[int, str]:
         """See :class:`Sampler`: what went wrong in them."""
-        return {slot: self._messages[slot] for slot in slots if slot in self._messages}
+        return {slot: self._messages[slot] for slot in statuses if slot in self._messages}
 
     def _take(self, slot: int, token: int) -> int:
         matcher = self._matchers.get(slot)

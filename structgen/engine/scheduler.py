@@ -212,6 +212,8 @@ class Scheduler:
             if begun and all(source not in chunk.sequence.pages for chunk in plan.chunks):
                 plan.copies.append((source, own[0]))
                 sequence.computed += n
+            else:
+                self.prefix.hits -= n
             # Whoever writes to it next does so after the copy.
             self.pool.release([source])
         if not begun:

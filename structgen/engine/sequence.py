@@ -27,6 +27,7 @@ class Sequence:
         decoding: its tokens are all computed, but for the one sampled last.
         retries: how often the device ran out of memory in its steps.
         stalls: steps in a row in which its constraint let it wait.
+        served: the number of the last step that was launched before what it lacked was brought.
         seed: of its random numbers.
         complete: the text ended where its grammar says a text can end.
     """
@@ -53,7 +54,7 @@ class Sequence:
         self.computed = 0
         self.in_flight = 0
         self.decoding = False
-        self.retries = self.stalls = 0
+        self.retries = self.stalls = self.served = 0
         self.cached_tokens = 0
         self.arrived = time.monotonic()
         self.first_token_at: float | None = None
@@ -115,11 +116,8 @@ class Sequence:
             if matcher.is_terminated():
                 return True
             mask = self._table.allocate_mask()
-            return (
-                matcher.is_accepting()
-                and matcher.fill_bitmask(mask)
-                and self._table.only_end(mask)
-            )
+            matcher.fill_bitmask(mask)
+            return matcher.is_accepting() and self._table.only_end(mask)
         except Exception:  # a fault in the grammar; the text is there all the same
             return False
 

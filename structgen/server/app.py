@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 import structgen
 from structgen.engine import LLM
@@ -65,14 +66,28 @@ def create_app(llm: LLM) -> FastAPI:
         loop = asyncio.get_running_loop()
         completion = await run_in_threadpool(Completion, llm, chat, loop)
         if chat.stream:
-            return StreamingResponse(
-                completion.server_sent_events(),
-                media_type="text/event-stream",
-                headers={"Cache-Control": "no-cache"},
-            )
+            return _Streamed(completion)
         return await _respond(request, completion)
 
     return app
+
+
+class _Streamed(StreamingResponse):
+    """A completion as server-sent events, which ends when its client goes away."""
+
+    def __init__(self, completion: Completion) -> None:
+        super().__init__(
+            completion.server_sent_events(),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-cache"},
+        )
+        self._completion = completion
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # an iterator that was never begun does not end anything itself
+            self._completion.cancel()
 
 
 async def _respond(request: Request, completion: Completion) -> Response:

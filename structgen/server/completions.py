@@ -40,7 +40,10 @@ class Completion:
         def on_event(index: int, event: Event) -> None:
             loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
 
-        self._handles = llm.submit(requests, on_event)
+        try:
+            self._handles = llm.submit(requests, on_event)
+        except StructgenError as error:  # too many wait already, or it is being shut down
+            raise ApiError(str(error), status=503) from error
 
     def cancel(self) -> None:
         """Stop generating; harmless when everything is done."""

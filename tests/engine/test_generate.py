@@ -283,6 +283,11 @@ def test_out_of_memory_makes_all_wait_or_fails_them(monkeypatch, failures):
     if failures < 3:
         assert llm.generate(PROMPTS, temperature=0, max_tokens=9) == expected
         assert llm.metrics().preemptions > 0
+        scheduler = llm._engine.scheduler
+        assert scheduler.budget == 64 >> failures
+        monkeypatch.setattr("structgen.engine.engine.RECOVERY_STEPS", 2)
+        assert llm.generate(PROMPTS, temperature=0, max_tokens=40)[0].error is None
+        assert scheduler.budget == 64
     else:
         with pytest.raises(StructgenError, match="out of memory"):
             llm.generate(PROMPTS, temperature=0, max_tokens=9)

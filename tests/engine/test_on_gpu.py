@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from engine.test_architectures import MODELS, SHAPE
 from tiny_model import save_tiny_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -57,8 +58,6 @@ def test_a_gpu_says_what_the_cpu_says(path, native, graphs, temperature):
 
 @pytest.mark.parametrize("name", ["gemma2", "gpt_oss", "deepseek_v3"])
 def test_other_architectures(name, tmp_path, path):
-    from test_architectures import MODELS, SHAPE
-
     torch.manual_seed(1)
     config = AutoConfig.for_model(name, **{**SHAPE, **MODELS[name]})
     model = AutoModelForCausalLM.from_config(config).eval()

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fastapi.testclient import TestClient
+from starlette.requests import ClientDisconnect
+from tiny_model import tiny_model, tiny_tokenizer
 
+from structgen.engine import LLM
+from structgen.server import create_app
 from structgen.server.body import _parse_object
 
 GOOD = {"model": "model", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}
@@ -193,6 +200,65 @@ def test_a_failing_batch_is_a_server_error(client, llm, monkeypatch):
         assert streamed.status_code == 200  # the status was sent before the failure
         assert '{"error":{"message":"generation failed: no memory"' in streamed.text
     assert client.post(URL, json=GOOD).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_queue_that_is_full_and_an_engine_that_is_closed(stream):
+    llm = LLM(tiny_model(), tokenizer=tiny_tokenizer(), max_batch_size=1, max_waiting=1)
+    held = threading.Event()
+    model, forward = llm._engine._runner.model, llm._engine._runner.model.forward
+
+    def wait(*arguments):
+        held.wait(20)
+        return forward(*arguments)
+
+    model.forward = wait
+    with TestClient(create_app(llm), raise_server_exceptions=False) as client:
+        handles = llm.submit(llm.read("a", max_tokens=2))
+        while not llm.metrics().running:
+            time.sleep(0.001)
+        handles += llm.submit(llm.read("a", max_tokens=2))
+        error = check_error(client.post(URL, json={**GOOD, "stream": stream}), 503)
+        assert "max_waiting" in error["message"]
+        held.set()
+        assert all(handle.result().error is None for handle in handles)
+        assert client.post(URL, json={**GOOD, "stream": stream}).status_code == 200
+        llm.close()
+        error = check_error(client.post(URL, json={**GOOD, "stream": stream}), 503)
+        assert "closed" in error["message"]
+
+
+def test_a_client_that_is_gone_before_the_first_event_stops_its_request():
+    llm = LLM(tiny_model(), tokenizer=tiny_tokenizer())
+    held = threading.Event()
+    model, forward = llm._engine._runner.model, llm._engine._runner.model.forward
+
+    def wait(*arguments):
+        held.wait(20)
+        return forward(*arguments)
+
+    model.forward = wait
+    body = json.dumps({**GOOD, "stream": True, "max_tokens": 100}).encode()
+    scope = {
+        "type": "http", "method": "POST", "path": URL, "headers": [], "query_string": b"",
+        "http_version": "1.1", "asgi": {"version": "3.0", "spec_version": "2.4"},
+    }  # fmt: skip
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(_message):
+        raise OSError("the connection is closed")
+
+    with pytest.raises((OSError, ClientDisconnect)):
+        asyncio.run(create_app(llm)(scope, receive, send))
+    held.set()
+    began = time.monotonic()
+    while llm.metrics().cancelled != 1:
+        assert llm.metrics().finished == 0
+        assert time.monotonic() - began < 20
+        time.sleep(0.001)
+    llm.close()
 
 
 def test_a_costly_schema_is_refused_and_delays_nobody(client, llm, monkeypatch):

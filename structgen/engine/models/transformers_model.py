@@ -9,6 +9,7 @@ with those of the model's own eager attention before anything is served.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,9 @@ _TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 UNBOUNDED_CONTEXT = 1 << 20
 
 _calls = threading.local()
+# Of a network that several LLMs run: which attention it has is a setting of its own.
+_locks: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
+_new_lock = threading.Lock()
 
 
 class _Recorder:
@@ -114,6 +118,8 @@ class TransformersModel:
         AttentionInterface.register(NAME, _attention)
         AttentionMaskInterface.register(NAME, _no_mask)
         self.network = network
+        with _new_lock:
+            self._lock = _locks.setdefault(network, threading.RLock())
         self._name = type(network).__name__
         config = network.config.get_text_config(decoder=True)
         self._refuse_other_state(config)
@@ -209,14 +215,15 @@ class TransformersModel:
     @contextmanager
     def _attention(self, name: str) -> Iterator[None]:
         """With another attention than the network's own, which whoever made it may go on using."""
-        before = [c._attn_implementation for c in self._configs]
-        for config in self._configs:
-            config._attn_implementation = name
-        try:
-            yield
-        finally:
-            for config, own in zip(self._configs, before, strict=True):
-                config._attn_implementation = own
+        with self._lock:
+            before = [c._attn_implementation for c in self._configs]
+            for config in self._configs:
+                config._attn_implementation = name
+            try:
+                yield
+            finally:
+                for config, own in zip(self._configs, before, strict=True):
+                    config._attn_implementation = own
 
     def _refuse_other_state(self, config: Any) -> None:
         other = set(getattr(config, "layer_types", None) or ()) - _KINDS
