@@ -22,6 +22,10 @@ entries    8     ``KIND``, ``OFFSET``, ``LENGTH`` of the row; exit set; ``LOW``,
 pairs      4     exit set or -1, return point, first entry: a hash table, linear probing
 ========== ===== ==================================================================================
 
+Entries are not a table of each grammar: a store's entries are in the arena once, for all grammars
+that share the store, and the number of an entry is the line of 8 words in which it lies
+(``D_ENTRIES`` is 0).
+
 A batch has a row of ``slots`` for each sequence (``S_*``), its stack int32 [batch, depth, 2]
 (return point and saved counter, the last one on top), and the rows of its next mask, int32 [batch,
 MOST_ROWS, 2] (offset and length), bitmaps from the front and lists from the back.

@@ -7,14 +7,16 @@ whatever is written is written in the order of the stream in which the kernels r
 from __future__ import annotations
 
 import weakref
-from bisect import insort
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from structgen.compiler import CompiledGrammar
-from structgen.device.image import NAMES, Image, image
+from structgen.device.image import Image
+from structgen.device.rows import StoredRows
+from structgen.device.space import ALIGNMENT, Space
+from structgen.device.staging import Staging
 from structgen.errors import LimitExceeded, StructgenError
 from structgen.kernels import layout
 from structgen.masks.grammar import MaskGrammar
@@ -22,51 +24,7 @@ from structgen.masks.store import RowStore
 from structgen.masks.tokens import TokenTables
 from structgen.vocabulary import Vocabulary
 
-ALIGNMENT = 32  # words: 128 bytes, a line of the cache
-
-
-class Space:
-    """Which parts of a row of words are free: first fit, neighbours joined when they are freed."""
-
-    def __init__(self, size: int) -> None:
-        self.size, self.used = size, 0
-        self._free = [(0, size)]  # offset, length; ascending
-
-    def take(self, length: int) -> int:
-        """The offset of ``length`` free words, or -1."""
-        length = -(-max(length, 1) // ALIGNMENT) * ALIGNMENT
-        for i, (offset, room) in enumerate(self._free):
-            if room >= length:
-                if room == length:
-                    del self._free[i]
-                else:
-                    self._free[i] = (offset + length, room - length)
-                self.used += length
-                return offset
-        return -1
-
-    def give(self, offset: int, length: int) -> None:
-        """Free what :meth:`take` gave."""
-        length = -(-max(length, 1) // ALIGNMENT) * ALIGNMENT
-        self.used -= length
-        insort(self._free, (offset, length))
-        i = self._free.index((offset, length))
-        if i + 1 < len(self._free) and offset + length == self._free[i + 1][0]:
-            length += self._free.pop(i + 1)[1]
-            self._free[i] = (offset, length)
-        if i and sum(self._free[i - 1]) == offset:
-            before = self._free[i - 1][0]
-            del self._free[i]
-            self._free[i - 1] = (before, offset + length - before)
-
-
-@dataclass(slots=True)
-class _Rows:
-    """Where the rows of one store are: int32 [rows], -1 where they are not."""
-
-    offsets: np.ndarray = field(default_factory=lambda: np.full(64, -1, np.int32))
-    parts: list[tuple[int, int]] = field(default_factory=list)
-    users: int = 0
+__all__ = ["Arena", "Space"]
 
 
 @dataclass(slots=True)
@@ -76,10 +34,10 @@ class _Resident:
     index: int
     masks: MaskGrammar
     grammar: CompiledGrammar
-    stores: tuple[RowStore, ...]
-    places: dict[str, tuple[int, int]] = field(default_factory=dict)  # offset and room, words
-    sent: Image | None = None
-    counts: tuple[int, int, int, int] = (-1, -1, -1, -1)
+    stores: tuple[RowStore, ...]  # the library's first
+    image: Image
+    directory: tuple[int, ...] = ()  # as on the device
+    counts: tuple[int, ...] = ()
     users: int = 0
 
 
@@ -122,13 +80,18 @@ class Arena:
         self.eos = torch.from_numpy(eos).to(self.device)
         self._indices = list(range(max_grammars - 1, -1, -1))
         self._residents: dict[int, _Resident] = {}  # by the id of the masks; least recent first
-        self._rows: weakref.WeakKeyDictionary[RowStore, _Rows] = weakref.WeakKeyDictionary()
-        self.uploaded = 0  # bytes, since the arena was made
+        self._rows: weakref.WeakKeyDictionary[RowStore, StoredRows] = weakref.WeakKeyDictionary()
+        self._staging = Staging(self.words)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arena that are in use."""
         return 4 * self._space.used
+
+    @property
+    def uploaded(self) -> int:
+        """Bytes that were written to the device since the arena was made."""
+        return self._staging.sent
 
     def __contains__(self, grammar: CompiledGrammar) -> bool:
         return id(grammar._masks) in self._residents
@@ -154,9 +117,9 @@ class Arena:
             if not self._indices:
                 self._evict()
             stores = [masks.store] if masks.library is None else [masks.library.store, masks.store]
-            resident = _Resident(self._indices.pop(), masks, grammar, tuple(stores))
+            resident = _Resident(self._indices.pop(), masks, grammar, tuple(stores), Image(stores))
             for store in stores:
-                self._rows.setdefault(store, _Rows()).users += 1
+                self._rows.setdefault(store, StoredRows(store)).users += 1
         self._residents[id(masks)] = resident
         resident.users += 1
         try:
@@ -172,68 +135,26 @@ class Arena:
 
     def update(self, resident: _Resident) -> None:
         """Bring what was added to a grammar since the last time."""
-        masks = resident.masks
+        masks, image, stores = resident.masks, resident.image, resident.stores
         with masks.tokens.lock:
-            counts = (
-                masks.automaton.version, masks.automaton.n_states,
-                sum(store.n_entries for store in resident.stores), masks.automaton.n_edges,
-            )  # fmt: skip
+            a = masks.automaton
+            counts = a.version, a.n_states, a.n_edges, *(store.n_entries for store in stores)
             if counts == resident.counts:
                 return
-            tables = image(masks, self._place_rows)
-        moved: dict[str, tuple[int, int]] = {}
-        try:
-            for name in NAMES:
-                size = getattr(tables, name).size
-                if name not in resident.places or size > resident.places[name][1]:
-                    room = size + size // 2
-                    moved[name] = (self._take(room), room)
-        except LimitExceeded:
-            for place in moved.values():
-                self._space.give(*place)
-            raise
-        left = [resident.places[name] for name in moved if name in resident.places]
-        resident.places |= moved
-        directory = np.zeros(layout.D_WIDTH.value, np.int32)
-        for column, name in enumerate(NAMES):
-            table: np.ndarray = getattr(tables, name)
-            offset, first = resident.places[name][0], 0
-            if resident.sent is not None and name not in moved:
-                sent: np.ndarray = getattr(resident.sent, name)
-                n = min(len(sent), len(table))
-                differ = np.flatnonzero((sent[:n] != table[:n]).any(1))
-                first = int(differ[0]) if len(differ) else n
-            self._write(offset + first * table.shape[1], table[first:].reshape(-1))
-            directory[column] = offset
-        directory[layout.D_PAIR_MASK.value] = len(tables.pairs) - 1
-        directory[layout.D_SYMBOLS.value] = masks.automaton.symbols
-        resident.sent, resident.counts = tables, counts
-        self._copy(self.grammars[resident.index], directory)
-        for place in left:  # only what the kernels find in the directory may be in use
-            self._space.give(*place)
-
-    def _place_rows(self, store: RowStore, rows: np.ndarray) -> np.ndarray:
-        """The offsets of rows of a store, those that are new taken to the arena first."""
-        known = self._rows[store]
-        if store.n_rows > len(known.offsets):
-            grown = np.full(2 * store.n_rows, -1, np.int32)
-            grown[: len(known.offsets)] = known.offsets
-            known.offsets = grown
-        missing = np.unique(rows[known.offsets[rows] < 0])
-        contents = []
-        for row in missing.tolist():
-            kind, at, length = store.rows[row].tolist()
-            found = store.bitmaps[at] if kind else store.lists[at : at + length]
-            contents.append(np.pad(found, (0, -len(found) % ALIGNMENT)))
-        if contents:
-            # One part for all that came together.
-            block = np.concatenate(contents)
-            offset = self._take(len(block))
-            ends = np.cumsum([len(c) for c in contents])
-            known.offsets[missing] = offset + np.concatenate([[0], ends[:-1]])
-            known.parts.append((offset, len(block)))
-            self._write(offset, block)
-        return known.offsets[rows]
+            stored = [self._rows[store] for store in stores]
+            try:
+                image.reserve(a, self._take, self._space.give)
+                for store, rows in zip(stores, stored, strict=True):
+                    rows.follow(store, stored[0], self._take, self._staging)
+                image.follow(a, stored, self._staging)
+            finally:  # also without room: what was noted as sent is sent
+                self._staging.send()
+        resident.counts = counts
+        directory = image.directory(masks.automaton)
+        if directory != resident.directory:
+            self._copy(self.grammars[resident.index], np.array(directory, np.int32))
+            resident.directory = directory
+        image.leave(self._space.give)
 
     # -- memory ---------------------------------------------------------------------------------
 
@@ -262,7 +183,7 @@ class Arena:
                 where=f"the grammars of one batch ({len(self._residents)} in use)",
             )
         del self._residents[id(resident.masks)]
-        for offset, room in resident.places.values():
+        for offset, room in resident.image.places():
             self._space.give(offset, room)
         self._indices.append(resident.index)
         for store in resident.stores:
@@ -274,14 +195,8 @@ class Arena:
                 del self._rows[store]
 
     def _write(self, offset: int, content: np.ndarray) -> None:
-        if len(content):
-            self._copy(self.words[offset : offset + len(content)], content)
+        self._copy(self.words[offset : offset + len(content)], content)
 
     def _copy(self, target: torch.Tensor, content: np.ndarray) -> None:
-        """Copy to the device, in the order of its stream, without waiting for it."""
-        source = torch.from_numpy(np.ascontiguousarray(content))
-        if target.is_cuda:
-            # Pinned: the copy of other memory would wait for all that runs before it.
-            source = torch.empty_like(source, pin_memory=True).copy_(source)
-        target.copy_(source, non_blocking=True)
-        self.uploaded += content.nbytes
+        """Write int32 to the device, in the order of its stream, without waiting for it."""
+        self._staging.copy(target, content)
