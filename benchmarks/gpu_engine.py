@@ -25,20 +25,15 @@ Needs a CUDA device for figures that mean anything. Ends with status 1 if a part
 from __future__ import annotations
 
 import argparse
-import cProfile
 import gc
-import inspect
 import json
 import math
-import pstats
 import statistics
 import sys
-import threading
 import time
 import traceback
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,304 +41,20 @@ import common
 import torch
 from common import figure
 from gpu_constraints import copy_bandwidth, empty_replay
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    LlamaConfig,
-    Qwen3Config,
-)
+from gpu_engine_profile import activity, profile
+from gpu_engine_recording import KINDS, SIZES, TINY, Measured, Sizes
+from gpu_engine_transformers import LAST_SEED, transformers_throughput
+from transformers import AutoTokenizer, LlamaConfig, Qwen3Config
 
 import structgen as sg
 from structgen.device.batch_matcher import needs_host
-from structgen.engine.config import EngineConfig
-from structgen.engine.device_sampler import DeviceSampler
-from structgen.engine.engine import Engine, Handle
-from structgen.engine.memory import count_pages
 from structgen.engine.models import random_native
 from structgen.engine.models.llama import LlamaModel
-from structgen.engine.request import Output, Request, SamplingParams
-from structgen.engine.runner import Runner, Step
-from structgen.engine.sampler import HostSampler, Kind, Sampler
-from structgen.engine.scheduler import Plan
+from structgen.engine.request import Request
 from structgen.engine.storage import KVStorage
-from structgen.engine.tokens import TokenTable
 from structgen.warmup import load_kernels
 
 PARTS = ("decode", "throughput", "transformers")
-KINDS: dict[str, dict[str, Any]] = {
-    "greedy": {"temperature": 0.0},
-    "top-p 0.9": {"temperature": 1.0, "top_p": 0.9},
-}
-SLEEP = 2_000_000  # cycles: longer than the host takes to launch a graph
-WAIT = 60.0  # seconds for one case
-LAST_SEED = 12  # of the prompts that transformers gets too
-
-
-class Sizes(NamedTuple):
-    """How much is measured, in tokens and steps."""
-
-    batches: tuple[int, ...]
-    context: int
-    room: int
-    warm: int
-    steps: int
-    profiled: int
-    requests: int
-    prompt: int
-    output: int
-    completion: float  # seconds for the rows of each grammar
-
-
-SIZES = Sizes((1, 8, 32, 128), 512, 1024, 24, 64, 20, 128, 256, 128, 0.25)
-TINY = Sizes((1, 4), 32, 128, 3, 6, 4, 6, 16, 8, 0.02)
-
-
-# -- the engine, with clocks in it ----------------------------------------------------------------
-
-
-class Mark(NamedTuple):
-    """A launch, and what was counted until then."""
-
-    at: float
-    waited: float  # seconds, for the device
-    decodes: int
-    prompts: int
-    sampled: int  # slots from which a token is expected
-    keys: int  # in the contexts of those that decode
-    tokens: int  # that the host knows
-    served: int  # slots, by the host
-
-
-class Replays:
-    """Runs the decoding of a step; while it is entered, takes its time on the device."""
-
-    def __init__(self, run: Callable[[int, Kind], None], device: torch.device) -> None:
-        self._run, self._device = run, device
-        self._on = False
-        self._found: list[Callable[[], float]] = []
-
-    def __enter__(self) -> None:
-        self._on, self._found = True, []
-
-    def __exit__(self, *_: object) -> None:
-        self._on = False
-
-    def run(self, rows: int, kind: Kind) -> None:
-        if not self._on:
-            self._run(rows, kind)
-        elif self._device.type == "cuda":
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            torch.cuda._sleep(SLEEP)
-            begin.record()
-            self._run(rows, kind)
-            end.record()
-            self._found.append(lambda: begin.elapsed_time(end))
-        else:
-            begun = time.perf_counter()
-            self._run(rows, kind)
-            took = (time.perf_counter() - begun) * 1e3
-            self._found.append(lambda: took)
-
-    def milliseconds(self) -> list[float]:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
-        return [one() for one in self._found]
-
-
-class Recording:
-    """The steps of a case, in phases: each a number of steps, and a context that they run in.
-
-    It begins when all slots decode.
-    """
-
-    def __init__(self, batch: int, phases: Sequence[tuple[int, AbstractContextManager]]) -> None:
-        self.marks: list[Mark] = []
-        self.done = threading.Event()
-        self.restarts = 0
-        self.errors: list[str] = []
-        self.starts = [0]
-        for n, _ in phases:
-            self.starts.append(self.starts[-1] + n)
-        self._batch = batch
-        self._contexts = [context for _, context in phases]
-
-    def add(self, mark: Mark) -> None:
-        """Called before each launch, on the engine's thread, as the contexts are entered there."""
-        if self.done.is_set() or (not self.marks and mark.decodes < self._batch):
-            return
-        n = len(self.marks)
-        if n in self.starts:
-            phase = self.starts.index(n)
-            if phase > 0:
-                self._contexts[phase - 1].__exit__(None, None, None)
-            if phase == len(self._contexts):
-                self.done.set()
-            else:
-                self._contexts[phase].__enter__()
-                mark = mark._replace(at=time.perf_counter())
-        self.marks.append(mark)
-
-    def steps(self, phase: int) -> range:
-        return range(self.starts[phase], self.starts[phase + 1])
-
-
-class Waiting:
-    """The event at a step's end; what the host waits for it is counted."""
-
-    def __init__(self, event: Any, runner: TimedRunner) -> None:
-        self._event, self._runner = event, runner
-
-    def synchronize(self) -> None:
-        begun = time.perf_counter()
-        self._event.synchronize()
-        self._runner.waited += time.perf_counter() - begun
-
-
-class Counting:
-    """A sampler; the slots that it was asked to serve are counted."""
-
-    def __init__(self, sampler: Sampler) -> None:
-        self._sampler = sampler
-        self.served = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sampler, name)
-
-    def serve(self, slots: Sequence[int]) -> dict[int, str]:
-        self.served += len(slots)
-        return self._sampler.serve(slots)
-
-
-class TimedRunner(Runner):
-    """A runner that takes down its launches."""
-
-    counts: dict[str, int]  # the engine's
-    recording: Recording | None = None
-    waited = 0.0
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.replays = Replays(
-            self._decode if self._graphs is None else self._graphs.run, self.device
-        )
-        self._graphs: Any = self.replays
-
-    def launch(self, plan: Plan) -> Step:
-        if self.recording is not None:
-            ending = sum(chunk.is_last for chunk in plan.chunks)
-            mark = Mark(
-                time.perf_counter(), self.waited, len(plan.decodes), len(plan.chunks),
-                len(plan.decodes) + ending, sum(s.computed for s in plan.decodes),
-                self.counts["generated_tokens"], self.sampler.served,
-            )  # fmt: skip
-            self.recording.add(mark)
-        step: Any = super().launch(plan)
-        if step.event is not None:
-            step.event = Waiting(step.event, self)
-        return step
-
-
-class Measured:
-    """An engine around a model, and its requests."""
-
-    def __init__(self, model: LlamaModel, vocabulary: sg.Vocabulary, sizes: Sizes) -> None:
-        batch = max(*sizes.batches, sizes.requests)
-        tokens = batch * (max(sizes.room, sizes.prompt + sizes.output) + 256)
-        config = EngineConfig(max_batch_size=batch, kv_tokens=tokens)
-        table = TokenTable(vocabulary)
-        on_gpu = model.device.type == "cuda"
-        sampler: Any = (
-            DeviceSampler(batch, vocabulary, model.device) if on_gpu else HostSampler(batch, table)
-        )
-        self.ahead = int(on_gpu)
-        self.n_pages = count_pages(model, config, sizes.room)
-        storage = KVStorage(
-            model.layers, self.n_pages, config.page_size, dtype=model.dtype, device=model.device
-        )
-        self.kv_bytes = storage.nbytes
-        self.runner = TimedRunner(model, Counting(sampler), storage, config, sizes.room)
-        self.engine = Engine(self.runner, self.n_pages, table, ahead=self.ahead)
-        self.runner.counts = self.engine._counts
-        self.n_ids = min(len(vocabulary), model.vocab_size)
-
-    def requests(
-        self,
-        prompt: int,
-        output: int,
-        grammars: Sequence[sg.CompiledGrammar | None],
-        seed: int = 0,
-        **sampling: Any,
-    ) -> list[Request]:
-        """One for each grammar; the same prompts for the same ``seed``."""
-        prompts = random_prompts(self.n_ids, len(grammars), prompt, seed)
-        return [
-            Request(
-                tuple(row), SamplingParams(ignore_eos=True, seed=i, **sampling), output, grammar
-            )
-            for i, (row, grammar) in enumerate(zip(prompts, grammars, strict=True))
-        ]
-
-    def record(
-        self, requests: list[Request], phases: Sequence[tuple[int, AbstractContextManager]]
-    ) -> Recording:
-        """Keep all ``requests`` running through the phases; a text that ends begins anew."""
-        recording = self.runner.recording = Recording(len(requests), phases)
-        handles: dict[int, Handle] = {}
-
-        def heard(index: int, event: Any) -> None:
-            if isinstance(event, str) or recording.done.is_set():
-                return
-            error = event.error if isinstance(event, Output) else str(event)
-            if error is not None:
-                recording.errors.append(error)
-                if len(recording.errors) > len(requests):
-                    recording.done.set()
-                    return
-            recording.restarts += 1
-            [handles[index]] = self.engine.submit(
-                [requests[index]], lambda _, event: heard(index, event)
-            )
-
-        handles |= enumerate(self.engine.submit(requests, heard))
-        in_time = recording.done.wait(WAIT)
-        recording.done.set()
-        self._end(handles)
-        self.runner.recording = None
-        if len(recording.marks) <= recording.starts[-1]:
-            why = recording.errors[-1] if recording.errors else "the engine stopped"
-            raise RuntimeError(
-                f"{len(recording.marks)} of {recording.starts[-1]} steps: "
-                + (why if in_time else f"over {WAIT:g} s; {recording.errors[-1:]}")
-            )
-        return recording
-
-    def _end(self, handles: dict[int, Handle]) -> None:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            for handle in list(handles.values()):
-                handle.cancel()
-            metrics = self.engine.metrics()
-            if not metrics.running and not metrics.waiting:
-                return
-            time.sleep(0.01)
-        raise RuntimeError("cancelled requests still run")
-
-    def generate(self, requests: list[Request]) -> tuple[float, list[Output]]:
-        """Seconds until all are done, and what came."""
-        begun = time.perf_counter()
-        outputs = [handle.result() for handle in self.engine.submit(requests)]
-        took = time.perf_counter() - begun
-        for output in outputs:
-            if output.error is not None:
-                raise RuntimeError(output.error)
-        return took, outputs
-
-    def warm_up(self, sizes: Sizes) -> None:
-        """Compile and capture outside of the measurements."""
-        for sampling in KINDS.values():
-            free: list[None] = [None] * max(sizes.batches)
-            self.generate(self.requests(sizes.prompt, 4, free, seed=1, **sampling))
 
 
 # -- models and grammars --------------------------------------------------------------------------
@@ -369,12 +80,6 @@ def model_config(name: str, vocab_size: int, layers: int | None, tiny: bool) -> 
     if layers is not None:
         shape["num_hidden_layers"] = layers
     return (LlamaConfig if name == "8b" else Qwen3Config)(**shape)
-
-
-def random_prompts(n_ids: int, count: int, length: int, seed: int) -> list[list[int]]:
-    """The same for the same ``seed``."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(n_ids, (count, length), generator=generator).tolist()
 
 
 def bytes_read(model: LlamaModel) -> int:
@@ -588,205 +293,6 @@ def _follows(grammar: sg.CompiledGrammar, tokens: Sequence[int]) -> bool:
     return all(map(grammar.matcher().accept_token, tokens))
 
 
-# -- transformers ---------------------------------------------------------------------------------
-
-
-def transformers_model(native: LlamaModel, config: Any) -> Any:
-    """A model of transformers on the memory of a native one of the Llama shape."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(
-            config, attn_implementation="sdpa", dtype=native.dtype
-        )
-    shape = native.shape
-    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    state = {
-        "model.embed_tokens.weight": native._embedding,
-        "model.norm.weight": native._final_norm,
-        "lm_head.weight": native._head,
-    }
-    for i, layer in enumerate(native._layers):
-        at = f"model.layers.{i}."
-        parts: Any = [
-            ("self_attn", "qkv", layer.qkv, [q, kv, kv]),
-            ("self_attn", "o", layer.output, [shape.hidden]),
-            ("mlp", ("gate", "up"), layer.gate_up, [shape.intermediate] * 2),
-            ("mlp", ("down",), layer.down, [shape.hidden]),
-        ]
-        for block, names, projection, lengths in parts:
-            for name, part in zip(names, projection.weight.split(lengths), strict=True):
-                state[f"{at}{block}.{name}_proj.weight"] = part
-        state[f"{at}input_layernorm.weight"] = layer.input_norm
-        state[f"{at}post_attention_layernorm.weight"] = layer.mlp_norm
-    model.load_state_dict(state, assign=True)
-    # Its frequencies are no parameters.
-    model.model.rotary_emb = type(model.model.rotary_emb)(config).to(native.device)
-    return model.eval().requires_grad_(False)
-
-
-def transformers_throughput(
-    native: LlamaModel, config: Any, ours: dict[str, Any], sizes: Sizes
-) -> dict[str, Any]:
-    """Tokens a second of transformers' own continuous batching, or of ``generate`` without it."""
-    model = transformers_model(native, config)
-    n_ids = ours.get("ids", config.vocab_size)
-    options: dict[str, Any] = {"max_new_tokens": sizes.output, "do_sample": False,
-                               "eos_token_id": -1, "pad_token_id": 0}  # fmt: skip
-    wanted = sizes.output * sizes.requests
-    tokens: list[list[int]] = []
-
-    def batched(prompts: list[list[int]]) -> list[list[int]]:
-        # A manager that is kept has its graphs the second time.
-        keep = {"persistent_manager"} & inspect.signature(model.generate_batch).parameters.keys()
-        found = model.generate_batch(
-            inputs=prompts,
-            generation_config=GenerationConfig(**options),
-            **dict.fromkeys(keep, True),
-        )
-        return [one.generated_tokens for one in found.values()]
-
-    @torch.inference_mode()
-    def padded(prompts: list[list[int]]) -> list[list[int]]:
-        settings = GenerationConfig(**options, cache_implementation="static", disable_compile=True)
-        ids = torch.tensor(prompts, device=native.device)
-        found = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
-        return found[:, ids.shape[1] :].tolist()
-
-    rows, rate = [], math.nan
-    for name, call in (("generate_batch", batched), ("generate, static cache", padded)):
-        try:
-            rates = []
-            for seed in (LAST_SEED - 1, LAST_SEED):  # the first run captures graphs
-                prompts = random_prompts(n_ids, sizes.requests, sizes.prompt, seed)
-                begun = time.perf_counter()
-                tokens = call(prompts)
-                rates.append(wanted / (time.perf_counter() - begun))
-                if sum(map(len, tokens)) != wanted:
-                    raise RuntimeError(f"{sum(map(len, tokens))} of {wanted} tokens came")
-        except Exception as error:
-            traceback.print_exc()
-            rows.append([name, f"{type(error).__name__}: {error}"[:200], "", "", ""])
-            continue
-        rate = rates[1]
-        known = ours.get("first tokens", [])
-        same = sum(ours_one == one[0] for ours_one, one in zip(known, tokens, strict=False))
-        rows.append([
-            name, ", ".join(map(figure, rates)), figure(ours.get("free", math.nan) / rate),
-            figure(ours.get("constrained", math.nan) / rate), f"{same} of {sizes.requests}",
-        ])  # fmt: skip
-        break
-    print("throughput of transformers, and how many times as much ours is (aim: 15)")
-    head = "|tokens/s, first and second run|ours/second|constrained/second|same first token"
-    common.print_table(head.split("|"), rows)
-    return {"tokens_per_second": rate, "ratio": ours.get("free", math.nan) / rate, "rows": rows}
-
-
-# -- profile --------------------------------------------------------------------------------------
-
-
-def profile(
-    measured: Measured,
-    grammars: list[sg.CompiledGrammar],
-    sizes: Sizes,
-    batch: int,
-    constrained: bool,
-) -> None:
-    """Kernels and idle time of some steps, and the host's functions in some others."""
-    prompt = max(1, sizes.context - sizes.warm - sizes.profiled)
-    chosen: list[sg.CompiledGrammar | None] = [
-        grammars[i % len(grammars)] if constrained else None for i in range(batch)
-    ]
-    sampling = KINDS["top-p 0.9" if constrained else "greedy"]
-    requests = measured.requests(prompt, sizes.room - prompt, chosen, **sampling)
-    on_gpu = measured.runner.device.type == "cuda"
-    kernels = torch.profiler.profile(activities=[_activity(on_gpu)])
-    host = cProfile.Profile()
-    recording = measured.record(
-        requests,
-        [(sizes.warm, nullcontext()), (sizes.profiled, kernels), (sizes.warm, nullcontext()),
-         (sizes.profiled, host)],
-    )  # fmt: skip
-    print(f"\nprofile: batch {batch}, {'constrained, sampled' if constrained else 'free, greedy'}; "
-          f"{sizes.profiled} steps, {sum(recording.marks[i].prompts for i in recording.steps(1))} "
-          f"prompts in them")  # fmt: skip
-    _print_kernels(kernels.events(), on_gpu, sizes.profiled)
-    marks, steps = recording.marks, recording.steps(3)
-    wall = (marks[steps.stop].at - marks[steps.start].at) / len(steps) * 1e3
-    waited = (marks[steps.stop].waited - marks[steps.start].waited) / len(steps) * 1e3
-    print(f"host, slowed down by its profiler: {wall:.3f} ms a step, {waited:.3f} of them waiting")
-    _print_functions(pstats.Stats(host), sizes.profiled)
-
-
-def _activity(on_gpu: bool) -> Any:
-    activity = torch.profiler.ProfilerActivity
-    return activity.CUDA if on_gpu else activity.CPU
-
-
-def _print_kernels(events: Any, on_gpu: bool, steps: int) -> None:
-    wanted = torch.autograd.DeviceType.CUDA if on_gpu else torch.autograd.DeviceType.CPU
-    spans = sorted(
-        (event.time_range.start, event.time_range.end, event.name)
-        for event in events
-        if event.device_type == wanted
-    )
-    if not spans:
-        print("the profiler saw nothing on the device\n")
-        return
-    times: dict[str, list[float]] = defaultdict(list)
-    gaps: dict[str, list[float]] = defaultdict(list)
-    until, before, busy = spans[0][0], "", 0.0
-    for start, end, name in spans:
-        times[name].append(end - start)
-        if start > until and before:
-            gaps[f"{before[:40]} -> {name[:40]}"].append(start - until)
-        busy += max(0.0, end - max(start, until))
-        if end >= until:
-            until, before = end, name
-    span = until - spans[0][0]
-    print(f"device: {span / steps / 1e3:.3f} ms a step, idle {1 - busy / span:.1%}, "
-          f"{len(spans) / steps:.0f} launches a step")  # fmt: skip
-    for title, found in (("kernel", times), ("idle between", gaps)):
-        most = sorted(found.items(), key=lambda item: -sum(item[1]))[
-            : 25 if title == "kernel" else 8
-        ]
-        common.print_table(
-            (title, "us a step", "share", "times a step", "us each, median"),
-            [
-                (name[:84], figure(sum(each) / steps), f"{sum(each) / span:.1%}",
-                 figure(len(each) / steps), figure(statistics.median(each)))
-                for name, each in most
-            ],
-        )  # fmt: skip
-
-
-def _print_functions(stats: Any, steps: int) -> None:
-    """Own times by file, and the functions with the longest ones."""
-    groups: dict[str, float] = defaultdict(float)
-    functions = []
-    for (file, line, name), (_, calls, own, total, _) in stats.stats.items():
-        path = Path(file)
-        group = "built in" if file == "~" else "other"
-        if "structgen" in path.parts or "kernels" in path.parts:
-            group = "/".join(path.parts[-2:])
-        elif "torch" in path.parts or "triton" in path.parts:
-            group = "torch, triton"
-        groups[group] += own
-        where = name if file == "~" else f"{path.name}:{line} {name}"
-        functions.append((own, total, calls, where))
-
-    def ms(seconds: float) -> str:
-        return f"{seconds / steps * 1e3:.3f}"
-
-    common.print_table(
-        ("file", "own ms a step"),
-        [(g, ms(t)) for g, t in sorted(groups.items(), key=lambda item: -item[1])[:14]],
-    )
-    common.print_table(
-        ("function", "calls a step", "own ms a step", "with what it calls"),
-        [(where[:80], figure(calls / steps), ms(own), ms(total))
-         for own, total, calls, where in sorted(functions, reverse=True)[:25]],
-    )  # fmt: skip
-
-
 # -- all of it ------------------------------------------------------------------------------------
 
 
@@ -922,7 +428,7 @@ def main() -> int:
     session.keep("copy_bytes_per_second", bandwidth)
     if arguments.profile is not None:
         # The profiler is set up on this thread, and before there are graphs.
-        with torch.profiler.profile(activities=[_activity(on_gpu)]):
+        with torch.profiler.profile(activities=[activity(on_gpu)]):
             torch.zeros(1, device=arguments.device)
     session.part("array kernels", load_kernels)
     peer: Any = None

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
-from structgen.engine.engine import Event, Handle
+from structgen.engine.handle import Event, Handle
 from structgen.engine.llm import LLM, one_request
 from structgen.engine.metrics import Metrics
 from structgen.engine.request import Output

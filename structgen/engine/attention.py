@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
+import numpy as np
 import torch
 
 from structgen.engine.storage import KVStorage
@@ -77,32 +79,28 @@ def pack(
 ) -> tuple[torch.Tensor, AttentionBatch]:
     """The tokens of some spans, int64 [T], and the batch in which they are packed."""
     size = storage.page_size
-    positions = [p for s in spans for p in range(s.start, s.start + len(s.tokens))]
-    places = [
-        s.pages[p // size] * size + p % size
-        for s in spans
-        for p in range(s.start, s.start + len(s.tokens))
-    ]
-    starts = [0]
-    for s in spans:
-        starts.append(starts[-1] + len(s.tokens))
-    width = max(len(s.pages) for s in spans)
-    table = [[*s.pages, *[0] * (width - len(s.pages))] for s in spans]
-    contexts = [s.start + len(s.tokens) for s in spans]
-    tokens = [t for s in spans for t in s.tokens]
+    lengths = [len(s.tokens) for s in spans]
+    table = np.zeros((len(spans), max(len(s.pages) for s in spans)), np.int32)
+    positions, places = [], []
+    for row, s, length in zip(table, spans, lengths, strict=True):
+        row[: len(s.pages)] = s.pages
+        position = np.arange(s.start, s.start + length)
+        positions.append(position)
+        places.append(row[position // size] * np.int64(size) + position % size)
     batch = AttentionBatch(
         storage,
-        send(positions, torch.int64, device),
-        send(places, torch.int64, device),
+        send(np.concatenate(positions), torch.int64, device),
+        send(np.concatenate(places), torch.int64, device),
         send(table, torch.int32, device),
-        send(starts, torch.int32, device),
-        send(contexts, torch.int32, device),
-        max_query=max(len(s.tokens) for s in spans),
+        send([0, *accumulate(lengths)], torch.int32, device),
+        send([s.start + n for s, n in zip(spans, lengths, strict=True)], torch.int32, device),
+        max_query=max(lengths),
     )
+    tokens = np.concatenate([np.asarray(s.tokens, np.int64) for s in spans])
     return send(tokens, torch.int64, device), batch
 
 
-def send(values: Sequence, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def send(values: Sequence | np.ndarray, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """A tensor of ``values`` on the device, in the order of its stream, without waiting for it."""
     host = torch.tensor(values, dtype=dtype)
     if device.type != "cuda":

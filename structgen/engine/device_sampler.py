@@ -12,21 +12,15 @@ from structgen.engine.sampler import NO_SCORE, Kind, Parameters
 from structgen.kernels import layout
 from structgen.vocabulary import Vocabulary
 
+ARENA_BYTES = 256 << 20  # of the grammars on the device
+
 
 class DeviceSampler:
     """Implements :class:`structgen.engine.sampler.Sampler` with a :class:`BatchMatcher`."""
 
-    def __init__(
-        self,
-        batch: int,
-        vocabulary: Vocabulary,
-        device: torch.device,
-        *,
-        arena_bytes: int = 256 << 20,
-    ) -> None:
-        """``arena_bytes``: of the grammars on the device."""
+    def __init__(self, batch: int, vocabulary: Vocabulary, device: torch.device) -> None:
         self._size = len(vocabulary)
-        self._matchers = BatchMatcher(Arena(vocabulary, device, arena_bytes=arena_bytes), batch)
+        self._matchers = BatchMatcher(Arena(vocabulary, device, arena_bytes=ARENA_BYTES), batch)
         self._parameters = Parameters(batch, self._size, device)
         self.logprob = torch.zeros(batch, device=device)
         self.top_values = torch.zeros(batch, MAX_TOP_LOGPROBS, device=device)

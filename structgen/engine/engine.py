@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Rows
-from dataclasses import replace
 
 import torch
 
+from structgen.engine.handle import Event, Handle
 from structgen.engine.metrics import Metrics
-from structgen.engine.request import Output, Request, TokenLogprob
+from structgen.engine.request import Request, TokenLogprob, first_line
 from structgen.engine.runner import Result, Runner, Step
 from structgen.engine.sampler import NO_SCORE, WAITING
 from structgen.engine.scheduler import Drain, Plan, Scheduler
@@ -23,79 +22,11 @@ from structgen.engine.tokens import TokenTable
 from structgen.errors import StructgenError
 from structgen.kernels import layout
 
-# A piece of text, the end of one request, or what broke a step that it was part of.
-Event = str | Output | StructgenError
-
 MOST_RETRIES = 3  # after the device ran out of memory
 RECOVERY_STEPS = 256  # after so many, a step may compute more again
 MOST_STALLS = 1000  # steps in a row in which a constraint lets a sequence wait
 
 log = logging.getLogger("structgen")
-
-
-class Handle:
-    """One submitted request, seen from the thread that waits for it.
-
-    Without ``on_event`` the events are read by iterating or with :meth:`result`. With it they are
-    handed to that function, on the engine's thread, which it must not block.
-    """
-
-    def __init__(
-        self,
-        sequence: Sequence,
-        on_event: Callable[[Event], None] | None,
-        on_cancel: Callable[[Sequence], None],
-    ) -> None:
-        self.sequence = sequence
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self.deliver = on_event or self._events.put
-        self._on_cancel = on_cancel
-
-    def cancel(self) -> None:
-        """Stop at the next step; no more events come. Harmless where it has ended."""
-        if self.sequence.is_finished or self.sequence.cancelled:
-            return
-        self.sequence.cancelled = True
-        self._on_cancel(self.sequence)
-        self._events.put(StructgenError("this request was cancelled"))
-
-    def __iter__(self) -> Iterator[str | Output]:
-        """Pieces of text as they settle, then the final :class:`Output`; again the last one only.
-
-        Raises:
-            StructgenError: a step failed as a whole, the request was cancelled, or the engine was
-                closed.
-        """
-        while True:
-            event = self._events.get()
-            if isinstance(event, str):
-                yield event
-                continue
-            self._events.put(event)  # whoever asks again does not wait for ever
-            if isinstance(event, StructgenError):
-                raise event
-            yield self.parse(event)
-            return
-
-    def result(self) -> Output:
-        """Wait for the final output; raises like iterating."""
-        for event in self:
-            if isinstance(event, Output):
-                return event
-        raise RuntimeError("a request ends with an Output")
-
-    def parse(self, output: Output) -> Output:
-        """The output with ``parsed``, where its text is complete.
-
-        Not for the engine's thread: a person's validators may be slow or use the engine.
-        """
-        parse = self.sequence.request.parse
-        if parse is None or not self.sequence.complete:
-            return output
-        try:
-            return replace(output, parsed=parse(output.text))
-        except Exception as error:
-            return replace(output, error=f"the text could not be parsed: {error}")
 
 
 class Engine:
@@ -105,16 +36,13 @@ class Engine:
     sampled is looked at one step later. A request that fails ends alone.
     """
 
-    def __init__(
-        self, runner: Runner, n_pages: int, table: TokenTable, *, ahead: int | None = None
-    ) -> None:
-        """``ahead``: see :class:`structgen.engine.config.EngineConfig`, None resolved."""
+    def __init__(self, runner: Runner, table: TokenTable, *, ahead: bool) -> None:
         self._runner = runner
         self._table = table
         self._ahead = ahead
         self._broken: list[Sequence] = []  # that could not begin
         self._cancelled: deque[Sequence] = deque()
-        self.scheduler = Scheduler(runner.config, n_pages, self._begin, runner.leave)
+        self.scheduler = Scheduler(runner.config, runner.storage.n_pages, self._begin, runner.leave)
         self._handles: dict[Sequence, Handle] = {}
         self._arrived: list[Handle] = []
         self._under_way: Step | None = None
@@ -200,7 +128,7 @@ class Engine:
             self._fail(end, self.scheduler.clear())
         except BaseException as error:  # not even those of a failed step can be taken out
             log.error("the engine cannot go on", exc_info=True)
-            end = StructgenError(f"this LLM has failed and is closed: {_first_line(error)}")
+            end = StructgenError(f"this LLM has failed and is closed: {first_line(error)}")
         with self._wake:
             self._closed = True
             left, self._arrived = [*self._handles.values(), *self._arrived], []
@@ -272,14 +200,16 @@ class Engine:
 
     def _begin(self, sequence: Sequence) -> bool:
         try:
-            begun = self._runner.join(sequence)
-        except Exception as error:
+            self._runner.join(sequence)
+        except StructgenError as error:
+            sequence.fail(str(error))
+        except Exception as error:  # a fault in one grammar ends its own request only
             log.debug("a request cannot begin", exc_info=True)
-            sequence.fail(f"generation failed: {_first_line(error)}")
-            begun = False
-        if not begun:
-            self._broken.append(sequence)
-        return begun
+            sequence.fail(f"{type(error).__name__}: {error}")
+        else:
+            return True
+        self._broken.append(sequence)
+        return False
 
     def _collect(self) -> None:
         """Wait for the step under way."""
@@ -374,7 +304,7 @@ class Engine:
         told = (
             error
             if isinstance(error, StructgenError)
-            else StructgenError(f"generation failed: {_first_line(error)}")
+            else StructgenError(f"generation failed: {first_line(error)}")
         )
         for sequence in list(sequences):
             handle = self._handles.pop(sequence, None)
@@ -405,7 +335,3 @@ def _send(handle: Handle, event: Event) -> None:
 
 def _numbered(on_event: Callable[[int, Event], None], index: int) -> Callable[[Event], None]:
     return lambda event: on_event(index, event)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -8,19 +8,15 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from structgen.engine.assembly import build_engine
 from structgen.engine.config import EngineConfig
 from structgen.engine.constraint import Compiled, compile_constraints, constraints_per_prompt
-from structgen.engine.engine import Engine, Event, Handle
-from structgen.engine.loading import Loaded, load
-from structgen.engine.memory import count_pages
+from structgen.engine.handle import Event, Handle
+from structgen.engine.loading import load
 from structgen.engine.metrics import Metrics
 from structgen.engine.progress import progress as progress_bar
 from structgen.engine.prompts import Prompt, encode_prompt, read_prompts
 from structgen.engine.request import Output, Request, SamplingParams, shown
-from structgen.engine.runner import Runner
-from structgen.engine.sampler import HostSampler, Sampler
-from structgen.engine.storage import KVStorage
-from structgen.engine.tokens import TokenTable
 from structgen.errors import StructgenError
 
 if TYPE_CHECKING:
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
 
     from structgen.compiler import Compiler
     from structgen.limits import Limits
-    from structgen.vocabulary import Vocabulary
 
 # What is used where neither the caller nor the model's generation config says anything.
 DEFAULT_TEMPERATURE = 0.7
@@ -101,7 +96,7 @@ class LLM:
             if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 2:
                 raise StructgenError(f"max_length must be 2 or more, not {max_length!r:.40}")
             context = min(context, max_length)
-        engine, self.context_length = _engine(loaded, self.vocabulary, config, context)
+        engine, self.context_length = build_engine(loaded, self.vocabulary, config, context)
         self._engine = engine
         self._device = loaded.model.device
         # The engine's thread holds the engine, not this object, so that this can be collected.
@@ -386,41 +381,6 @@ class _Stream(Iterator[str | Output]):
 def _and_then(output: Output, advance: Callable[[int], None]) -> Output:
     advance(output.usage.completion_tokens)
     return output
-
-
-def _engine(
-    loaded: Loaded, vocabulary: Vocabulary, config: EngineConfig, context: int
-) -> tuple[Engine, int]:
-    """The engine around a model, and the longest text it can hold."""
-    model, table = loaded.model, TokenTable(vocabulary)
-    try:
-        sampler = _sampler(config.max_batch_size, vocabulary, table, model.device)
-        n_pages = count_pages(model, config, context)
-        context = min(context, (n_pages - 1) * config.page_size)
-        storage = KVStorage(
-            model.layers, n_pages, config.page_size, dtype=model.dtype, device=model.device
-        )
-    except (RuntimeError, MemoryError) as error:  # torch's for memory that cannot be had
-        raise StructgenError(
-            f"there is no memory for an engine of max_batch_size {config.max_batch_size}, "
-            f"kv_tokens {config.kv_tokens}, page_size {config.page_size} and max_step_tokens "
-            f"{config.max_step_tokens}: {str(error).splitlines()[0]:.200}"
-        ) from error
-    ahead = config.ahead
-    if ahead is None:
-        ahead = int(model.device.type == "cuda")
-    runner = Runner(model, sampler, storage, config, context)
-    return Engine(runner, n_pages, table, ahead=ahead), context
-
-
-def _sampler(
-    batch: int, vocabulary: Vocabulary, table: TokenTable, device: torch.device
-) -> Sampler:
-    if device.type != "cuda":
-        return HostSampler(batch, table)
-    from structgen.engine.device_sampler import DeviceSampler
-
-    return DeviceSampler(batch, vocabulary, device)
 
 
 def _model_end_ids(generation: Any, tokenizer: Any) -> list[int] | None:

@@ -19,6 +19,7 @@ from structgen.engine.models import (
 )
 from structgen.engine.models.transformers_model import TransformersModel
 from structgen.engine.progress import progress
+from structgen.engine.request import first_line
 from structgen.errors import StructgenError
 
 DEMO_NAME = "structgen-demo"
@@ -211,7 +212,7 @@ def _device(device: str | torch.device | None) -> torch.device:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise StructgenError(f"device {device!s} cannot be used: {_first_line(error)}") from error
+        raise StructgenError(f"device {device!s} cannot be used: {first_line(error)}") from error
     return chosen
 
 
@@ -231,11 +232,7 @@ def _errors(what: str, where: str) -> Iterator[None]:
     except StructgenError:
         raise
     except Exception as error:  # transformers and its loaders raise many kinds
-        raise StructgenError(f"cannot load the {what} {where!r}: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise StructgenError(f"cannot load the {what} {where!r}: {first_line(error)}") from error
 
 
 @contextmanager

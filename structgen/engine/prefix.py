@@ -8,6 +8,9 @@ longer page serves all that the shorter one would.
 Siblings are sorted by their keys. So the one that shares the longest beginning with given tokens is
 next to where these would be inserted, and a node with thousands of branches takes no scan.
 
+A text that grows keeps a *cursor*, the last full page of it that is in the tree: what a chunk of a
+long prompt costs does not grow with what was computed before.
+
 Whoever finds a full page shares it. A page of which only a beginning matches is copied by whoever
 goes on from there into a page of their own (copy on write); this also serves where texts part in
 the middle of a page. The tree holds references of its own; leaves that nobody else holds are
@@ -18,7 +21,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -61,14 +64,17 @@ class _Node:
         self.queued = False
 
 
-class _Root(_Node):
-    """Where the texts of a namespace begin. It has no page."""
+class Cursor:
+    """How far a text is known to be in the tree: the node of the last of its first ``n_pages``.
 
-    __slots__ = ("namespace",)
+    It holds no reference. Where the node has left the tree since, one begins at the root again.
+    """
 
-    def __init__(self, namespace: Hashable) -> None:
-        super().__init__(b"", 0, None)
-        self.namespace = namespace
+    __slots__ = ("n_pages", "node")
+
+    def __init__(self) -> None:
+        self.node: _Node | None = None
+        self.n_pages = 0
 
 
 class PrefixCache:
@@ -84,37 +90,27 @@ class PrefixCache:
         self.lookups = self.hits = self.n_pages = 0
         self._pool = pool
         self._width = pool.page_size * _TOKEN.itemsize  # bytes of a full page's key
-        self._roots: dict[Hashable, _Root] = {}
+        self._root = _Node(b"", 0, None)  # where all texts begin; it has no page
         self._clock = 0
         self._pushed = 0
         # (last use when it was pushed, number of the push, node). An entry may be out of date: the
         # node was used since or has children now. Each node is in it at most once.
         self._leaves: list[tuple[int, int, _Node]] = []
 
-    @property
-    def hit_rate(self) -> float:
-        """The share of looked-up tokens that were found; 0 before the first look-up."""
-        return self.hits / self.lookups if self.lookups else 0.0
-
-    def match(self, tokens: Sequence[int], namespace: Hashable = ()) -> Match:
+    def match(self, tokens: Sequence[int]) -> Match:
         """The longest cached beginning of a text, at least one token short of all of it.
 
         The last token is left out because its logits are wanted. References are taken for the
         caller, on the partial page too, so that nothing of the match is evicted before it is used.
-
-        Args:
-            namespace: what the pages depend on besides tokens (an adapter, images); texts of
-                different namespaces share nothing.
         """
         text = _key(tokens)
         self.lookups += len(tokens)
         end = len(text) - _TOKEN.itemsize
         pages: list[int] = []
         partial: tuple[int, int] | None = None
-        node: _Node | None = self._roots.get(namespace)
-        position = 0
+        node, position = self._root, 0
         self._clock += 1
-        while node is not None and position < end:
+        while position < end:
             wanted = text[position : min(position + self._width, end)]
             child, n = _covering(node, wanted), len(wanted) // _TOKEN.itemsize
             if child is None:
@@ -136,6 +132,36 @@ class PrefixCache:
         self.hits += n_tokens
         return Match(pages, partial, n_tokens)
 
+    def follow(self, tokens: Sequence[int], n_pages: int, cursor: Cursor) -> list[int]:
+        """The cached full pages of a text behind its first ``n_pages``, which its caller has.
+
+        As with :meth:`match`, at least the last token is left out, and references are taken. What
+        is found counts as hits, not as looked up: the text was when it began.
+        """
+        node, first = self._resume(cursor)
+        text = _key(tokens[first * self._pool.page_size :])
+        last = len(text) - _TOKEN.itemsize - self._width
+        pages: list[int] = []
+        self._clock += 1
+        for position in range(0, last + 1, self._width):
+            child = _covering(node, text[position : position + self._width])
+            if child is None:
+                break
+            child.last_used = self._clock
+            pages.append(child.page)
+            node = child
+        cursor.node, cursor.n_pages = node, first + len(pages)
+        found = pages[n_pages - first :]
+        self._pool.share(found)
+        self.hits += len(found) * self._pool.page_size
+        return found
+
+    def _resume(self, cursor: Cursor) -> tuple[_Node, int]:
+        """Where to go on, and how many pages of the text are before it."""
+        if cursor.node is None or cursor.node.parent is None:
+            return self._root, 0
+        return cursor.node, cursor.n_pages
+
     def undo(self, tokens: Sequence[int], match: Match) -> None:
         """Give a match of ``tokens`` back unused: its references, and its part of the figures."""
         self.lookups -= len(tokens)
@@ -144,7 +170,9 @@ class PrefixCache:
         if match.partial is not None:
             self._pool.release((match.partial[0],))
 
-    def insert(self, tokens: Sequence[int], pages: Sequence[int], namespace: Hashable = ()) -> int:
+    def insert(
+        self, tokens: Sequence[int], pages: Sequence[int], cursor: Cursor | None = None
+    ) -> int:
         """Keep the pages of a text whose keys and values have been computed.
 
         The tree takes references of its own and leaves the caller's alone. Where it has a page with
@@ -153,6 +181,7 @@ class PrefixCache:
 
         Args:
             pages: in the order of the text; more than ``tokens`` fill are ignored.
+            cursor: of this text, which may have grown since; it is moved on.
 
         Returns:
             how many pages were taken.
@@ -160,25 +189,29 @@ class PrefixCache:
         Raises:
             ValueError: fewer pages than the tokens fill.
         """
-        text = _key(tokens)
-        needed = -(-len(tokens) // self._pool.page_size)
+        size = self._pool.page_size
+        needed, n_full = -(-len(tokens) // size), len(tokens) // size
         if len(pages) < needed:
             raise ValueError(f"{len(tokens)} tokens fill {needed} pages, {len(pages)} were given")
+        cursor = cursor or Cursor()
+        node, first = self._resume(cursor)
+        text = _key(tokens[first * size :])
         keys = [text[i : i + self._width] for i in range(0, len(text), self._width)]
         self._clock += 1
-        node: _Node = self._roots.get(namespace) or _Root(namespace)
-        known = 0
-        while known < needed and (child := _covering(node, keys[known])) is not None:
+        known = first
+        while known < needed and (child := _covering(node, keys[known - first])) is not None:
             child.last_used = self._clock
             node = child
             known += 1
-        if known == needed:
+            if known <= n_full:
+                cursor.node, cursor.n_pages = node, known
+        if known >= needed:
             return 0
         self._pool.share(pages[known:needed])  # refuses pages that are free: nothing has changed
-        if isinstance(node, _Root):
-            self._roots[namespace] = node
-        for key, page in zip(keys[known:], pages[known:needed], strict=True):
-            node = self._place(node, key, page)
+        for i in range(known, needed):
+            node = self._place(node, keys[i - first], pages[i])
+            if i < n_full:
+                cursor.node, cursor.n_pages = node, i + 1
         return needed - known
 
     def _place(self, parent: _Node, key: bytes, page: int) -> _Node:
@@ -235,20 +268,27 @@ class PrefixCache:
 
     def _remove(self, node: _Node) -> None:
         parent = node.parent
-        assert parent is not None  # roots are not in the heap
+        assert parent is not None  # the root is not in the heap
         at = bisect_left(parent.child_keys, node.key)
         del parent.children[at], parent.child_keys[at]
+        node.parent = None  # for cursors
         self.n_pages -= 1
-        if parent.children:
-            return
-        if isinstance(parent, _Root):
-            del self._roots[parent.namespace]
-        elif not parent.queued:
+        if parent is not self._root and not parent.children and not parent.queued:
             self._queue(parent)
 
+    def clear(self) -> None:
+        """Give back all pages."""
+        nodes = list(self._nodes())
+        for node in nodes:
+            node.parent = None  # for cursors
+        self._root = _Node(b"", 0, None)
+        self._leaves.clear()
+        self.n_pages = 0
+        self._pool.release([node.page for node in nodes])
+
     def _nodes(self) -> Iterator[_Node]:
-        """All nodes but the roots."""
-        stack = [child for root in self._roots.values() for child in root.children]
+        """All nodes but the root."""
+        stack = list(self._root.children)
         while stack:
             node = stack.pop()
             yield node
@@ -263,8 +303,7 @@ class PrefixCache:
         nodes = list(self._nodes())
         _check(len(nodes) == self.n_pages, f"{len(nodes)} nodes, {self.n_pages} pages counted")
         _check(len({node.page for node in nodes}) == len(nodes), "a page is held by two nodes")
-        _check(all(root.children for root in self._roots.values()), "a root without children")
-        for node in [*self._roots.values(), *nodes]:
+        for node in [self._root, *nodes]:
             keys = [child.key for child in node.children]
             _check(keys == node.child_keys, f"page {node.page}: the keys are not the children's")
             _check(keys == sorted(keys), f"children of page {node.page} are not sorted")

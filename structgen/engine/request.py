@@ -117,6 +117,11 @@ def shown(value: Any) -> str:
         return f"{type(value).__name__} of many digits"
 
 
+def first_line(error: BaseException) -> str:
+    """Of its message, for another error's."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _check_integer(name: str, value: Any, least: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise StructgenError(f"{name} must be an integer, not {shown(value)}")

@@ -22,7 +22,6 @@ from structgen.engine.sampler import Kind, Sampler, kind_of
 from structgen.engine.scheduler import Plan
 from structgen.engine.sequence import Sequence
 from structgen.engine.storage import KVStorage
-from structgen.errors import StructgenError
 from structgen.kernels.paged_decode import DecodeWorkspace
 
 
@@ -83,6 +82,24 @@ class Step:
         return Result(token, status, float(logprob), tuple((i, v) for i, v in top if i >= 0))
 
 
+class _Flags:
+    """On the device, which slots take part: int32 ``values`` [slots], 0 or 1."""
+
+    def __init__(self, n: int, device: torch.device) -> None:
+        self.values = torch.zeros(n, dtype=torch.int32, device=device)
+        self._slots: list[int] = []
+
+    def set(self, slots: list[int]) -> None:
+        """These slots and no others; mostly they are those of the last step."""
+        if slots == self._slots:
+            return
+        flags = [0] * len(self.values)
+        for slot in slots:
+            flags[slot] = 1
+        self.values.copy_(send(flags, torch.int32, self.values.device))
+        self._slots = slots
+
+
 class Runner:
     """The model, the pages, and the state of the slots.
 
@@ -105,9 +122,8 @@ class Runner:
         self.tokens, self.positions = zeros(torch.int64, n), zeros(torch.int64, n)
         self.page_table = zeros(torch.int32, n, width)
         self._starts = torch.arange(n + 1, dtype=torch.int32, device=self.device)
-        self._active = zeros(torch.int32, n)
-        self._begun = zeros(torch.int32, n)  # the slots whose prompts end in a step
-        self._marked: dict[int, list[int]] = {}  # what those two hold, by their address
+        self._decoding = _Flags(n, self.device)
+        self._ending = _Flags(n, self.device)  # the slots whose prompts end in a step
         self._report = zeros(torch.int32, 3, n)
         self._scores: torch.Tensor | None = None
         self._workspace: DecodeWorkspace | None = None
@@ -127,23 +143,19 @@ class Runner:
         return self.config.graphs and self.device.type == "cuda"
 
     @torch.inference_mode()
-    def join(self, sequence: Sequence) -> bool:
-        """Begin a sequence in its slot; False where it failed instead."""
-        try:
-            self.sampler.join(sequence.slot, sequence.request, sequence.token_ids, sequence.seed)
-        except StructgenError as error:
-            sequence.fail(str(error))
-            return False
-        except Exception as error:  # a fault in one grammar ends its own request only
-            sequence.fail(f"{type(error).__name__}: {error}")
-            return False
+    def join(self, sequence: Sequence) -> None:
+        """Begin a sequence in its slot.
+
+        Raises:
+            StructgenError: its constraint cannot be had; a faulty grammar may raise anything.
+        """
+        self.sampler.join(sequence.slot, sequence.request, sequence.token_ids, sequence.seed)
         self._known.pop(sequence.slot, None)
         # Were nothing sampled after its prompt, decoding would begin with its last token.
         last = sequence.tokens[-1], sequence.length - 1
         self.tokens[sequence.slot], self.positions[sequence.slot] = send(
             last, torch.int64, self.device
         )
-        return True
 
     def leave(self, slot: int) -> None:
         """Free a slot."""
@@ -164,7 +176,7 @@ class Runner:
                 [c.sequence if c.is_last else None for c in plan.chunks],
             )  # fmt: skip
         if plan.decodes:
-            self._mark(self._active, [s.slot for s in plan.decodes])
+            self._decoding.set([s.slot for s in plan.decodes])
             rows, kind = self._rows(plan.decodes), kind_of(s.request for s in plan.decodes)
             if self._graphs is None:
                 self._decode(rows, kind)
@@ -201,10 +213,10 @@ class Runner:
             self._scores = torch.zeros(shape, dtype=logits.dtype, device=self.device)
         slots = [s.slot for s in sequences]
         self._scores.index_copy_(0, send(slots, torch.int64, self.device), logits)
-        self._mark(self._begun, slots)
+        self._ending.set(slots)
         kind = kind_of(s.request for s in sequences)
         b = self._rows(sequences)
-        self._choose(self._scores[:b], self._begun[:b], self._report[0, :b], kind)
+        self._choose(self._scores[:b], self._ending.values[:b], self._report[0, :b], kind)
 
     # -- decoding -------------------------------------------------------------------------------
 
@@ -216,7 +228,7 @@ class Runner:
     def _decode(self, b: int, kind: Kind) -> None:
         """Decode a token in each active slot of the first ``b``."""
         size = self.config.page_size
-        positions, active = self.positions[:b], self._active[:b]
+        positions, active = self.positions[:b], self._decoding.values[:b]
         table = self.page_table[:b]
         on = active != 0
         page = table.gather(1, (positions // size)[:, None])[:, 0]
@@ -244,16 +256,6 @@ class Runner:
         self._report[2].copy_(self.sampler.statuses)
 
     # -- the slots' state -----------------------------------------------------------------------
-
-    def _mark(self, flags: torch.Tensor, slots: list[int]) -> None:
-        """Set the flags of these slots; mostly they are those of the last step."""
-        if self._marked.get(flags.data_ptr()) == slots:
-            return
-        self._marked[flags.data_ptr()] = slots
-        values = [0] * len(flags)
-        for slot in slots:
-            values[slot] = 1
-        flags.copy_(send(values, torch.int32, self.device))
 
     def _send_pages(self, sequences: Iterable[Sequence]) -> None:
         """Tell the device the pages of sequences that it does not know yet."""

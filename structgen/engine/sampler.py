@@ -132,8 +132,8 @@ class Parameters:
         assert a.counts is not None and a.seen is not None
         assert a.bias_ids is not None and a.bias_values is not None
         if p.is_penalised:
-            a.counts[slot] = torch.from_numpy(self._counts(tokens)).to(self.device)
-            a.seen[slot] = torch.from_numpy(self._seen(request.prompt_ids)).to(self.device)
+            a.counts[slot] = send(self._counts(tokens), torch.int16, self.device)
+            a.seen[slot] = send(self._seen(request.prompt_ids), torch.int32, self.device)
         if slot in self._biased:
             a.bias_ids[slot] = -1
             self._biased.discard(slot)
@@ -165,7 +165,8 @@ class Parameters:
 
     def _seen(self, tokens: Sequence[int]) -> np.ndarray:
         bits = np.zeros((self.n_tokens + 31) // 32 * 32, np.uint8)
-        bits[[t for t in tokens if t < self.n_tokens]] = 1
+        ids = np.asarray(tokens, np.int64)
+        bits[ids[ids < self.n_tokens]] = 1
         return np.packbits(bits, bitorder="little").view(np.int32)
 
 

@@ -21,7 +21,7 @@ from structgen.engine.admission import Aggressive, Conservative, PastFuture, Pol
 from structgen.engine.admission import Plan as Admission
 from structgen.engine.config import EngineConfig
 from structgen.engine.pages import PagePool
-from structgen.engine.prefix import Match, PrefixCache
+from structgen.engine.prefix import Cursor, Match, PrefixCache
 from structgen.engine.sequence import Sequence
 from structgen.errors import StructgenError
 
@@ -108,7 +108,7 @@ class Scheduler:
         self.preemptions = 0
         self.budget = config.max_step_tokens
 
-    def check(self, length: int, n_others: int = 0, other_tokens: int = 0) -> None:
+    def check(self, length: int, n_others: int, other_tokens: int) -> None:
         """Raise where a prompt of ``length`` tokens may not wait, beside others on their way here.
 
         Raises:
@@ -129,10 +129,6 @@ class Scheduler:
                 f"{self.waiting_tokens + other_tokens} prompt tokens are waiting; with {length} "
                 f"more they would be more than max_waiting_tokens, {c.max_waiting_tokens}"
             )
-
-    def add(self, sequence: Sequence) -> None:
-        """Let a sequence wait."""
-        self._wait(sequence)
 
     @property
     def capacity(self) -> int:
@@ -155,7 +151,7 @@ class Scheduler:
             # A longer text than may come is not begun: what is under way may be its last token.
             if sequence.slot < 0 or _expected(sequence) >= sequence.request.max_tokens:
                 continue
-            if self._make_room(sequence, sequence.computed + 1, plan):
+            if self._make_room(sequence, sequence.computed + 1):
                 plan.decodes.append(sequence)
         budget = self.budget - len(plan.decodes)
         for sequence in [s for s in self.running if not s.decoding]:
@@ -218,7 +214,7 @@ class Scheduler:
             self.pool.release([source])
         if not begun:
             self._leave(sequence)
-        elif not sequence.token_ids:
+        elif not sequence.n_generated:
             sequence.cached_tokens = sequence.computed
         return True
 
@@ -244,14 +240,7 @@ class Scheduler:
             return
         if sequence.length - sequence.computed <= size:
             return
-        lookups, hits = self.prefix.lookups, self.prefix.hits
-        match = self.prefix.match(sequence.tokens)
-        if match.partial is not None:
-            self.pool.release([match.partial[0]])
-        self.pool.release(match.pages[:first])
-        found = match.pages[first:]
-        # The text was looked up when it began, and what it computed itself is nothing found.
-        self.prefix.lookups, self.prefix.hits = lookups, hits + len(found) * size
+        found = self.prefix.follow(sequence.tokens, first, sequence.cursor)
         if found:
             self.pool.release(sequence.pages[first : first + len(found)])
             sequence.pages[first : first + len(found)] = found
@@ -261,7 +250,8 @@ class Scheduler:
         """Give what is computed of a sequence to the prefix cache."""
         if self.config.prefix_cache:
             n_pages = -(-n_tokens // self.config.page_size)
-            self.prefix.insert(sequence.tokens[:n_tokens], sequence.pages[:n_pages])
+            tokens, pages = sequence.tokens[:n_tokens], sequence.pages[:n_pages]
+            self.prefix.insert(tokens, pages, cursor=sequence.cursor)
 
     # -- pages ----------------------------------------------------------------------------------
 
@@ -270,18 +260,19 @@ class Scheduler:
             self.prefix.evict(n)
         return self.pool.allocate(n)
 
-    def _make_room(self, sequence: Sequence, n_tokens: int, plan: Plan) -> bool:
-        """Pages for ``n_tokens``; False where the sequence itself had to make room."""
+    def _make_room(self, sequence: Sequence, n_tokens: int) -> bool:
+        """Pages for ``n_tokens``; False where the sequence itself had to make room.
+
+        Who makes room comes last, so it is not among those that were planned before ``sequence``.
+        """
         while len(sequence.pages) * self.config.page_size < n_tokens:
             page = self._allocate(1)
             if page is not None:
                 sequence.pages += page
                 continue
             last = max(self.running, key=lambda s: s.order)
-            if any(s.in_flight for s in self.running if s is last):
+            if last.in_flight:
                 raise Drain
-            if last in plan.decodes:
-                plan.decodes.remove(last)
             self.preempt(last)
             if last is sequence:
                 return False
@@ -293,7 +284,7 @@ class Scheduler:
         if keep:
             self._keep(sequence, min(sequence.computed, sequence.length))
         self._leave(sequence)
-        self._wait(sequence)
+        self.add(sequence)
 
     def finish(self, sequence: Sequence, *, keep: bool = True) -> None:
         """Take out a sequence that is done, or that waits and is no longer wanted.
@@ -308,14 +299,11 @@ class Scheduler:
             self._keep(sequence, min(sequence.computed, sequence.length))
         self._leave(sequence)
         if sequence.finish_reason in ("stop", "length"):
-            self.policy.observe(len(sequence.token_ids))
+            self.policy.observe(sequence.n_generated)
 
     def forget(self) -> None:
         """Let go of all that is kept for others: a step failed, and pages may be half written."""
-        before = self.prefix
-        self.pool.release(before.pages())
-        self.prefix = PrefixCache(self.pool)
-        self.prefix.lookups, self.prefix.hits = before.lookups, before.hits
+        self.prefix.clear()
 
     def verify(self) -> None:
         """Raise unless every page belongs to exactly those who hold it."""
@@ -328,12 +316,13 @@ class Scheduler:
         slot = sequence.slot
         heapq.heappush(self._slots, slot)
         sequence.slot, sequence.pages, sequence.computed = -1, [], 0
-        sequence.decoding = False
+        sequence.cursor, sequence.decoding = Cursor(), False
         self._free_slot(slot)  # last: should it fail, the books are right
 
     # -- waiting --------------------------------------------------------------------------------
 
-    def _wait(self, sequence: Sequence) -> None:
+    def add(self, sequence: Sequence) -> None:
+        """Let a sequence wait."""
         sequence.waiting = True
         self.n_waiting += 1
         self.waiting_tokens += sequence.length
@@ -344,7 +333,8 @@ class Scheduler:
         sequence.waiting = False
         self.n_waiting -= 1
         self.waiting_tokens -= sequence.length
-        if len(self._waiting) > 2 * self.n_waiting + 64:
+        # Not for long, as a prompt may be large; seldom enough that it costs nothing on average.
+        if len(self._waiting) > 2 * self.n_waiting:
             self._waiting = [entry for entry in self._waiting if entry[1].waiting]
             heapq.heapify(self._waiting)
 
@@ -361,13 +351,13 @@ class Scheduler:
 
 def _expected(sequence: Sequence) -> int:
     """Tokens of its text once the steps under way are done."""
-    return len(sequence.token_ids) + sequence.in_flight
+    return sequence.n_generated + sequence.in_flight
 
 
 def _running(sequence: Sequence) -> Running:
     # What it holds, or will once its prompt is computed.
     return Running(
         held=sequence.length + sequence.in_flight,
-        generated=len(sequence.token_ids),
+        generated=sequence.n_generated,
         max_new=sequence.request.max_tokens,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import time
+from array import array
 from typing import TYPE_CHECKING
 
+from structgen.engine.prefix import Cursor
 from structgen.engine.request import FinishReason, Output, Request, TokenLogprob, Usage
 from structgen.engine.text import TextStream
 
@@ -17,10 +18,11 @@ class Sequence:
     """One request being generated.
 
     Attributes:
-        token_ids: the tokens sampled so far that the host knows of.
+        tokens: of the prompt and the text, as far as the host knows them: int32.
         slot: its row of the sampler and of decoding, -1 while it waits.
         waiting: it is in the scheduler's queue.
         pages: of its keys and values, in order; it holds a reference on each.
+        cursor: how much of it the prefix cache is known to have.
         computed: tokens whose keys and values are in the pages, or will be after the steps that
             are under way.
         in_flight: steps under way that sample a token for it.
@@ -35,7 +37,7 @@ class Sequence:
     def __init__(self, request: Request, table: TokenTable, number: int = 0) -> None:
         self.request = request
         self.number = number
-        self.token_ids: list[int] = []
+        self.tokens = array("i", request.prompt_ids)
         self.logprobs: list[TokenLogprob] = []
         self.text = TextStream(request.params.stop)
         self.finish_reason: FinishReason | None = None
@@ -51,13 +53,12 @@ class Sequence:
         self.slot = -1
         self.waiting = False
         self.pages: list[int] = []
+        self.cursor = Cursor()
         self.computed = 0
         self.in_flight = 0
         self.decoding = False
         self.retries = self.stalls = self.served = 0
         self.cached_tokens = 0
-        self.arrived = time.monotonic()
-        self.first_token_at: float | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -72,12 +73,17 @@ class Sequence:
     @property
     def length(self) -> int:
         """Tokens that the host knows: prompt and text."""
-        return len(self.request.prompt_ids) + len(self.token_ids)
+        return len(self.tokens)
 
     @property
-    def tokens(self) -> list[int]:
-        """Prompt and text."""
-        return [*self.request.prompt_ids, *self.token_ids]
+    def n_generated(self) -> int:
+        """Tokens of the text that the host knows."""
+        return len(self.tokens) - len(self.request.prompt_ids)
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Those tokens; a copy."""
+        return self.tokens[len(self.request.prompt_ids) :].tolist()
 
     def accept(
         self, token: int, *, ended: bool = False, logprob: TokenLogprob | None = None
@@ -86,9 +92,7 @@ class Sequence:
 
         Returns the text that became settled. Sets ``finish_reason`` when the sequence is done.
         """
-        if self.first_token_at is None:
-            self.first_token_at = time.monotonic()
-        self.token_ids.append(token)
+        self.tokens.append(token)
         if logprob is not None:
             self.logprobs.append(logprob)
         if token in self.ends:
@@ -100,7 +104,7 @@ class Sequence:
             return piece + self._finish("stop", complete=False)
         if ended:
             return piece + self._finish("stop", complete=True)
-        if len(self.token_ids) >= self.request.max_tokens:
+        if self.n_generated >= self.request.max_tokens:
             whole = self._is_whole()
             return piece + self._finish("stop" if whole else "length", complete=whole)
         return piece
@@ -138,7 +142,7 @@ class Sequence:
         return Output(
             text=self.text.text,
             finish_reason=self.finish_reason,
-            usage=Usage(len(self.request.prompt_ids), len(self.token_ids), self.cached_tokens),
+            usage=Usage(len(self.request.prompt_ids), self.n_generated, self.cached_tokens),
             token_ids=tuple(self.token_ids),
             prompt=self.request.prompt,
             error=self.error,

@@ -81,11 +81,6 @@ class KVStorage:
         for cache, new in zip(self.cache(layer), (key, value), strict=True):
             cache.flatten(0, 1).index_copy_(0, places, new.to(cache.dtype))
 
-    def gather(self, layer: int, pages: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of a layer's ``pages``, int64 [P], as [P * page_size, kv_heads, dim]."""
-        keys, values = self.cache(layer)
-        return keys[pages].flatten(0, 1), values[pages].flatten(0, 1)
-
     def copy(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
         """Copy whole pages in all layers; int64 [N] each, no page in both."""
         for tensors in self._groups:

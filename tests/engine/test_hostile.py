@@ -11,10 +11,9 @@ import pytest
 import torch
 from tiny_model import CONTEXT, tiny_model, tiny_tokenizer
 
-import structgen.engine.llm as llm_module
-from structgen.engine import LLM, EngineConfig, Output, SamplingParams
+from structgen.engine import LLM, EngineConfig, Output, SamplingParams, assembly
 from structgen.engine.device_sampler import DeviceSampler
-from structgen.engine.engine import Handle
+from structgen.engine.handle import Handle
 from structgen.errors import StructgenError
 
 
@@ -140,7 +139,7 @@ def test_a_text_that_is_whole_at_its_last_token_has_stopped_on_the_device_too(mo
     def sampler(batch, vocabulary, table, device):
         return DeviceSampler(batch, vocabulary, device)
 
-    monkeypatch.setattr(llm_module, "_sampler", sampler)
+    monkeypatch.setattr(assembly, "_sampler", sampler)
     llm = small(ahead=ahead)
     [chosen] = llm.generate("a", choice=["a", "b"], max_tokens=1)
     assert (chosen.finish_reason, chosen.parsed) == ("stop", chosen.text)

@@ -8,8 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from structgen.engine import prefix
 from structgen.engine.pages import PagePool
-from structgen.engine.prefix import PrefixCache
+from structgen.engine.prefix import Cursor, PrefixCache
 
 Text = tuple[int, ...]
 
@@ -17,16 +18,9 @@ Text = tuple[int, ...]
 class Running(NamedTuple):
     """A sequence: its text so far, its pages."""
 
-    namespace: str
     tokens: list[int]
     pages: list[int]
-
-
-class Cached(NamedTuple):
-    """A namespace and the text up to the end of a page."""
-
-    namespace: str
-    text: Text
+    cursor: Cursor
 
 
 def common(one: Text, other: Text) -> int:
@@ -39,7 +33,7 @@ def common(one: Text, other: Text) -> int:
 class Engine(RuleBasedStateMachine):
     """Sequences that start from the cache, grow, end and are inserted, in few pages.
 
-    A slot's content is the namespace and text that its keys and values would depend on, so a page
+    A slot's content is the text that its keys and values would depend on, so a page
     that is shared wrongly, written twice or reused too early shows.
     """
 
@@ -47,37 +41,31 @@ class Engine(RuleBasedStateMachine):
     def begin(self, page_size: int, n_pages: int) -> None:
         self.pool = PagePool(n_pages, page_size)
         self.cache = PrefixCache(self.pool)
-        self.slots: dict[tuple[int, int], tuple[str, Text]] = {}
+        self.slots: dict[tuple[int, int], Text] = {}
         self.running: list[Running] = []
-        self.cached: dict[Cached, int] = {}
+        self.cached: dict[Text, int] = {}  # texts up to the end of a page
 
     # -- the model --
 
     def pages_for(self, n_tokens: int) -> int:
         return -(-n_tokens // self.pool.page_size)
 
-    def longest(self, namespace: str, text: Text) -> int:
-        return max(
-            (common(c.text, text) for c in self.cached if c.namespace == namespace), default=0
-        )
+    def longest(self, text: Text) -> int:
+        return max((common(c, text) for c in self.cached), default=0)
 
     def write(self, sequence: Running, begin: int) -> None:
         for i in range(begin, len(sequence.tokens)):
             page = sequence.pages[i // self.pool.page_size]
-            text = tuple(sequence.tokens[: i + 1])
-            self.slots[page, i % self.pool.page_size] = sequence.namespace, text
+            self.slots[page, i % self.pool.page_size] = tuple(sequence.tokens[: i + 1])
 
     def check_slots(self, sequence: Running) -> None:
         for i in range(len(sequence.tokens)):
             slot = sequence.pages[i // self.pool.page_size], i % self.pool.page_size
-            assert self.slots[slot] == (sequence.namespace, tuple(sequence.tokens[: i + 1]))
+            assert self.slots[slot] == tuple(sequence.tokens[: i + 1])
 
-    def is_leaf(self, cached: Cached) -> bool:
-        n = len(cached.text)
-        return not any(
-            c.namespace == cached.namespace and len(c.text) > n and c.text[:n] == cached.text
-            for c in self.cached
-        )
+    def is_leaf(self, text: Text) -> bool:
+        n = len(text)
+        return not any(len(c) > n and c[:n] == text for c in self.cached)
 
     def evictable(self) -> int:
         """Pages that could be freed, from the leaves on."""
@@ -112,20 +100,19 @@ class Engine(RuleBasedStateMachine):
     # -- what an engine does --
 
     texts = st.lists(st.integers(0, 1), min_size=1, max_size=12)
-    namespaces = st.sampled_from(["", "a"])
 
-    @rule(tokens=texts, namespace=namespaces, undo=st.booleans())
-    def start(self, tokens: list[int], namespace: str, undo: bool) -> None:
+    @rule(tokens=texts, undo=st.booleans())
+    def start(self, tokens: list[int], undo: bool) -> None:
         size = self.pool.page_size
         figures = self.cache.lookups, self.cache.hits
-        match = self.cache.match(tokens, namespace)
-        assert match.n_tokens == self.longest(namespace, tuple(tokens[:-1]))
+        match = self.cache.match(tokens)
+        assert match.n_tokens == self.longest(tuple(tokens[:-1]))
         n_partial = match.n_tokens - len(match.pages) * size
         assert 0 <= n_partial < size
         assert (match.partial is None) == (n_partial == 0)
         assert self.cache.lookups == figures[0] + len(tokens)
         assert self.cache.hits == figures[1] + match.n_tokens
-        matched = Running(namespace, tokens[: match.n_tokens], list(match.pages))
+        matched = Running(tokens[: match.n_tokens], list(match.pages), Cursor())
         if match.partial is not None:
             assert match.partial[1] == n_partial
             matched.pages.append(match.partial[0])
@@ -141,7 +128,7 @@ class Engine(RuleBasedStateMachine):
             self.cache.undo(tokens, match)
             assert (self.cache.lookups, self.cache.hits) == figures
             return
-        sequence = Running(namespace, tokens, [*match.pages, *own])
+        sequence = Running(tokens, [*match.pages, *own], Cursor())
         if match.partial is not None:
             page, n = match.partial
             for i in range(n):
@@ -175,7 +162,8 @@ class Engine(RuleBasedStateMachine):
             n = len(sequence.tokens)
         else:
             n = data.draw(st.integers(0, len(sequence.tokens)))  # a prompt without what came after
-        taken = self.cache.insert(sequence.tokens[:n], sequence.pages, sequence.namespace)
+        cursor = sequence.cursor if data.draw(st.booleans()) else None
+        taken = self.cache.insert(sequence.tokens[:n], sequence.pages, cursor)
         before = len(self.cached)
         self.model_insert(sequence, n)
         replaced = before + taken - len(self.cached)
@@ -186,19 +174,17 @@ class Engine(RuleBasedStateMachine):
     def model_insert(self, sequence: Running, n: int) -> None:
         for i in range(self.pages_for(n)):
             end = min((i + 1) * self.pool.page_size, n)
-            new = Cached(sequence.namespace, tuple(sequence.tokens[:end]))
+            new = tuple(sequence.tokens[:end])
             begin = i * self.pool.page_size
             siblings = [
                 c
                 for c in self.cached
-                if c.namespace == new.namespace
-                and begin < len(c.text) <= begin + self.pool.page_size
-                and c.text[:begin] == new.text[:begin]
+                if begin < len(c) <= begin + self.pool.page_size and c[:begin] == new[:begin]
             ]
-            if any(c.text[:end] == new.text for c in siblings):
+            if any(c[:end] == new for c in siblings):
                 continue
             for c in siblings:
-                if new.text[: len(c.text)] == c.text:
+                if new[: len(c)] == c:
                     del self.cached[c]
             self.cached[new] = sequence.pages[i]
 
@@ -206,6 +192,27 @@ class Engine(RuleBasedStateMachine):
         at = next(i for i, other in enumerate(self.running) if other is sequence)
         del self.running[at]
         self.pool.release(sequence.pages)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def follow(self, data: st.DataObject) -> None:
+        """Take over what others computed of the same text, in place of what comes behind."""
+        sequence, size = self.pick(data), self.pool.page_size
+        known = sequence.cursor.n_pages
+        first = data.draw(st.integers(known, max(known, len(sequence.tokens) // size)))
+        hits, lookups = self.cache.hits, self.cache.lookups
+        found = self.cache.follow(sequence.tokens, first, sequence.cursor)
+        whole = self.longest(tuple(sequence.tokens[:-1])) // size
+        assert len(found) == max(0, whole - first)
+        assert (self.cache.hits, self.cache.lookups) == (hits + len(found) * size, lookups)
+        self.pool.release(sequence.pages[first : first + len(found)])
+        sequence.pages[first : first + len(found)] = found
+
+    @rule(chance=st.integers(0, 9))
+    def clear(self, chance: int) -> None:
+        if chance == 9:  # seldom: most is found out in a full tree
+            self.cache.clear()
+            self.cached.clear()
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -321,19 +328,76 @@ def test_refused_inserts_change_nothing():
 def test_figures():
     pool = PagePool(10, 2)
     cache = PrefixCache(pool)
-    assert cache.hit_rate == 0
     insert(cache, pool, [1, 2, 3])
     cache.match([1, 2, 3, 4])
     cache.match([5, 6])
-    assert (cache.lookups, cache.hits, cache.hit_rate) == (6, 3, 0.5)
+    assert (cache.lookups, cache.hits) == (6, 3)
+
+
+def test_a_chunk_of_a_long_text_looks_at_its_own_pages_only(monkeypatch):
+    pool = PagePool(2_100, 4)
+    cache, cursor, looks = PrefixCache(pool), Cursor(), 0
+    covering = prefix._covering
+
+    def counted(parent, key):
+        nonlocal looks
+        looks += 1
+        return covering(parent, key)
+
+    monkeypatch.setattr(prefix, "_covering", counted)
+    text = [i % 97 for i in range(8_000)]
+    pages = pool.allocate(2_000)
+    assert pages is not None
+    for end in range(40, 8_001, 40):
+        assert cache.follow(text, end // 4 - 10, cursor) == []
+        assert cache.insert(text[:end], pages, cursor) == 10
+    assert looks < 200 * 5
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_growing_text_takes_the_place_of_its_own_partial_page(is_known):
+    pool = PagePool(10, 2)
+    cache, cursor = PrefixCache(pool), Cursor()
+    pages = pool.allocate(3)
+    assert pages is not None
+    if is_known:
+        cache.insert([1, 2, 3], pages)
+    for n in (3, 3, 4, 5):
+        cache.insert([1, 2, 3, 4, 5][:n], pages, cursor)
+        cache.verify()
+    assert cache.match([1, 2, 3, 4, 5, 6]).pages == pages[:2]
+    assert cache.n_pages == 3
+
+
+def test_following_others_begins_behind_the_pages_that_one_has():
+    pool = PagePool(20, 2)
+    cache, cursor = PrefixCache(pool), Cursor()
+    theirs = insert(cache, pool, [1, 2, 3, 4, 5, 6])
+    assert cache.follow([1, 2, 3, 4, 5, 6], 1, cursor) == theirs[1:2]  # one token is left
+    more = insert(cache, pool, [1, 2, 3, 4, 5, 6, 7, 8, 9])
+    assert cache.follow([1, 2, 3, 4, 5, 6, 7, 8, 9], 2, cursor) == [theirs[2], more[3]]
+    assert cache.follow([1, 2, 3, 4, 5, 6, 7, 8, 9], 4, cursor) == []
+    assert cache.hits == 3 * 2
+
+
+def test_a_cursor_into_what_was_evicted_begins_anew():
+    pool = PagePool(10, 2)
+    cache, cursor = PrefixCache(pool), Cursor()
+    pages = pool.allocate(2)
+    assert pages is not None
+    cache.insert([1, 2, 3, 4], pages, cursor)
+    pool.release(pages)
+    assert cache.evict(9) == 2
+    more = pool.allocate(3)
+    assert more is not None
+    assert cache.insert([1, 2, 3, 4, 5, 6], more, cursor) == 3
+    assert cache.match([1, 2, 3, 4, 5, 6, 7]).pages == more
 
 
 class Counted:
     """A heap's work: how often its module's functions are called."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from structgen.engine import prefix
-
         self.n = 0
         for name in ("heappush", "heappop"):
             monkeypatch.setattr(prefix.heapq, name, self.counted(getattr(prefix.heapq, name)))

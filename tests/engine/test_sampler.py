@@ -6,8 +6,7 @@ import pytest
 import torch
 from tiny_model import MODEL_TOKENS, tiny_model, tiny_tokenizer
 
-import structgen.engine.llm as llm_module
-from structgen.engine import LLM
+from structgen.engine import LLM, assembly
 from structgen.engine.device_sampler import DeviceSampler
 from structgen.engine.draw import draw
 from structgen.engine.request import Request, SamplingParams
@@ -178,7 +177,7 @@ SCHEMAS = [
 def on_device(request, monkeypatch):
     """An LLM whose constraints live in tensors, with no step or one step launched ahead."""
     monkeypatch.setattr(
-        llm_module, "_sampler", lambda batch, vocabulary, table, device: DeviceSampler(
+        assembly, "_sampler", lambda batch, vocabulary, table, device: DeviceSampler(
             batch, vocabulary, device
         )
     )  # fmt: skip

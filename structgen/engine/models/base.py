@@ -23,7 +23,8 @@ class AttentionBatch(Protocol):
     def places(self) -> torch.Tensor:
         """int64 [T], contiguous: page * page_size + offset, where a token's key and value go.
 
-        Negative for padding, of which nothing is kept.
+        Padding goes to page 0, which no sequence has. A kernel that writes to :meth:`cache` takes
+        negative places too, and keeps nothing of them.
         """
         ...
 
