@@ -317,3 +317,24 @@ def test_progress_goes_to_stderr_where_it_is_wanted(llm, capsys, show):
     out, err = capsys.readouterr()
     assert out == ""
     assert ("generating" in err) == bool(show)  # captured stderr is no terminal
+
+
+def test_a_prompt_that_many_share_is_computed_once():
+    llm = LLM(tiny_model(), tokenizer=tiny_tokenizer(), max_batch_size=8, page_size=4, verify=True)
+    prompt = "the cat sat on the " * 4
+    n = len(tiny_tokenizer()(prompt)["input_ids"])
+    alone = llm.generate(prompt, seed=3, max_tokens=4)[0]
+    assert llm.metrics().prompt_tokens == n
+    texts = llm.generate(prompt, n=8, seed=3, max_tokens=4)
+    assert texts[0].token_ids == alone.token_ids
+    # At most a page of each is computed again, of which the last token's logits are wanted.
+    assert llm.metrics().prompt_tokens <= n + 8 * 4
+    assert all(text.usage.cached_tokens >= n - 4 for text in texts)
+    fresh = "a cat sat on the " * 4  # eight requests of it arrive at once
+    before = llm.metrics().prompt_tokens
+    others = llm.generate([fresh + tail for tail in "abcdefgh"], temperature=0, max_tokens=4)
+    m = len(tiny_tokenizer()(fresh)["input_ids"])
+    assert llm.metrics().prompt_tokens - before <= m + 8 * 9
+    again = [llm.generate(fresh + tail, temperature=0, max_tokens=4)[0] for tail in "abcdefgh"]
+    assert [o.token_ids for o in others] == [o.token_ids for o in again]
+    llm.close()
