@@ -11,7 +11,7 @@ from typing import Any
 
 from structgen.engine import LLM, Output, Request
 from structgen.engine.constraint import compile_constraints
-from structgen.engine.engine import Event
+from structgen.engine.handle import Event
 from structgen.errors import StructgenError
 from structgen.server.errors import ApiError
 from structgen.server.protocol import ChatRequest
