@@ -51,7 +51,10 @@ def _top_k_and_p(
 
 
 def uniform(seeds: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """:func:`structgen.kernels.sample_reference.uniform_reference` of many: float64 [B] in [0, 1)."""
+    """The numbers of slots with these seeds at these positions: float64 [B] in [0, 1).
+
+    :func:`structgen.kernels.sample_reference.uniform_reference`, of many at once.
+    """
     word = np.uint64(0xFFFFFFFF)
     shift, zero = np.uint64(32), np.zeros(len(seeds), np.uint64)
     seed = seeds.numpy().view(np.uint64)
