@@ -12,6 +12,21 @@ if TYPE_CHECKING:
     from structgen.kernels.sample import SamplingParameters
 
 
+def penalised(logits: torch.Tensor, parameters: SamplingParameters) -> torch.Tensor:
+    """Logits [B, V] with the biases and penalties of the first B slots: float32, no NaN or +inf."""
+    p, n = parameters, len(logits)
+    return penalise_reference(
+        logits,
+        counts=None if p.counts is None else p.counts[:n],
+        seen=None if p.seen is None else p.seen[:n],
+        repetition=p.repetition_penalty[:n],
+        presence=p.presence_penalty[:n],
+        frequency=p.frequency_penalty[:n],
+        bias_ids=None if p.bias_ids is None else p.bias_ids[:n],
+        bias_values=None if p.bias_values is None else p.bias_values[:n],
+    )
+
+
 def kept_reference(
     logits: torch.Tensor, temperature: float, top_k: int, top_p: float, min_p: float
 ) -> torch.Tensor:
@@ -58,16 +73,7 @@ def sample_reference(
 ) -> None:
     """:func:`sample` in plain torch."""
     p, n = parameters, len(logits)
-    scores = penalise_reference(
-        logits[:, :n_tokens],
-        counts=None if p.counts is None else p.counts[:n],
-        seen=None if p.seen is None else p.seen[:n],
-        repetition=p.repetition_penalty[:n],
-        presence=p.presence_penalty[:n],
-        frequency=p.frequency_penalty[:n],
-        bias_ids=None if p.bias_ids is None else p.bias_ids[:n],
-        bias_values=None if p.bias_values is None else p.bias_values[:n],
-    )
+    scores = penalised(logits[:, :n_tokens], p)
     token = torch.arange(n_tokens, device=logits.device)
     allowed = torch.ones_like(scores, dtype=torch.bool)
     if bitmask is not None:

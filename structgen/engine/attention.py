@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from structgen.engine.storage import KVStorage
+from structgen.engine.transfer import send
 from structgen.kernels.paged_attention import paged_attention
 from structgen.kernels.paged_decode import DecodeWorkspace
 
@@ -98,11 +99,3 @@ def pack(
     )
     tokens = np.concatenate([np.asarray(s.tokens, np.int64) for s in spans])
     return send(tokens, torch.int64, device), batch
-
-
-def send(values: Sequence | np.ndarray, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """A tensor of ``values`` on the device, in the order of its stream, without waiting for it."""
-    host = torch.tensor(values, dtype=dtype)
-    if device.type != "cuda":
-        return host.to(device)
-    return host.pin_memory().to(device, non_blocking=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from structgen.engine.attention import AttentionBatch, Span, pack, send
+from structgen.engine.attention import AttentionBatch, Span, pack
 from structgen.engine.config import EngineConfig
 from structgen.engine.graphs import Graphs
 from structgen.engine.models.base import Model
@@ -22,6 +22,7 @@ from structgen.engine.sampler import Kind, Sampler, kind_of
 from structgen.engine.scheduler import Plan
 from structgen.engine.sequence import Sequence
 from structgen.engine.storage import KVStorage
+from structgen.engine.transfer import fetch, send
 from structgen.kernels.paged_decode import DecodeWorkspace
 
 
@@ -269,10 +270,10 @@ class Runner:
             self.page_table[slots, indices] = pages.to(torch.int32)
 
     def _fetch(self, sequences: Iterable[Sequence]) -> Outputs:
-        report, s = _to_host(self._report), self.sampler
+        report, s = fetch(self._report), self.sampler
         if all(q.request.params.logprobs is None for q in sequences):
             return Outputs(report, None)
-        found = _to_host(s.logprob), _to_host(s.top_values), _to_host(s.top_ids)
+        found = fetch(s.logprob), fetch(s.top_values), fetch(s.top_ids)
         return Outputs(report, found)
 
 
@@ -282,10 +283,3 @@ def ladder(n: int) -> int:
         return 1 << (n - 1).bit_length()
     step = max(8, 1 << ((n - 1).bit_length() - 2))
     return -(-n // step) * step
-
-
-def _to_host(tensor: torch.Tensor) -> torch.Tensor:
-    if not tensor.is_cuda:
-        return tensor.clone()
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    return host.copy_(tensor, non_blocking=True)

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from structgen.bitmask import apply_bitmask
-from structgen.engine.attention import send
 from structgen.engine.draw import draw
 from structgen.engine.request import MAX_BIASES, MAX_TOP_LOGPROBS, Request
+from structgen.engine.transfer import send
 from structgen.errors import StructgenError
 from structgen.kernels import layout
-from structgen.kernels.penalties import penalise_reference
 from structgen.kernels.sample import SamplingParameters
+from structgen.kernels.sample_reference import penalised
 
 if TYPE_CHECKING:
     from structgen.engine.tokens import TokenTable
@@ -220,16 +220,7 @@ class HostSampler:
             scores = torch.nn.functional.pad(scores, (0, missing), value=float("-inf"))
         parameters = self._parameters.of(kind, slots)
         if kind == "full":
-            scores = penalise_reference(
-                scores[:, : self._table.size],
-                counts=parameters.counts,
-                seen=parameters.seen,
-                repetition=parameters.repetition_penalty,
-                presence=parameters.presence_penalty,
-                frequency=parameters.frequency_penalty,
-                bias_ids=parameters.bias_ids,
-                bias_values=parameters.bias_values,
-            )
+            scores = penalised(scores[:, : self._table.size], parameters)
         scores = scores.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
         apply_bitmask(scores, self._masks[slots])
         chosen = scores.argmax(1) if kind == "greedy" else draw(scores, parameters)
